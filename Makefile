@@ -1,0 +1,66 @@
+# Two commands matter: `make lab` and `make test`. `make help` lists the rest.
+PYTHON ?= python3
+V      := .venv
+PY     := $(V)/bin/python
+JOBS   ?= 2
+
+# Small tensors on few cores: one thread a process is faster and repeats bit by bit.
+export OMP_NUM_THREADS ?= 1
+export PYTHONHASHSEED  ?= 0
+
+.PHONY: lab test help setup lint unit chapters execute results assets gpu bench clean
+.DEFAULT_GOAL := help
+
+lab: setup            ## open JupyterLab in course/  [HOST=127.0.0.1 PORT=8888 ARGS="--no-browser"]
+	cd course && JUPYTER_CONFIG_PATH="$(CURDIR)/tools/jupyter" "$(CURDIR)/$(V)/bin/jupyter" lab \
+	  $(if $(HOST),--ip=$(HOST)) $(if $(PORT),--port=$(PORT) --ServerApp.port_retries=0) $(ARGS)
+
+test: setup lint unit chapters   ## everything that CI runs: lints, tests, every chapter in both languages
+
+setup: $(V)/.installed
+
+$(V)/.installed: requirements.txt constraints.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "facelearn needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) -V). Try: make PYTHON=python3.12 lab"; exit 1; }
+	@echo "Setting up $(V): a few minutes, once"
+	$(PYTHON) -m venv $(V)
+	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+lint: setup           ## ruff, mypy, and the lints of the course
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+	$(PY) tools/lint.py
+
+unit: setup           ## the tests alone
+	$(PY) -m pytest -q -n $(JOBS) --dist loadscope tests
+
+# One language runs at the budget whose outputs a reader sees, the other, whose code is the same, as a smoke test.
+NBVAL = $(PY) -m pytest -q --nbval-lax --nbval-current-env --nbval-cell-timeout=600 -n $(JOBS) --dist loadscope
+chapters: setup       ## run every chapter through nbval: English at the cpu budget, Chinese at smoke
+	FACELEARN_BUDGET=cpu $(NBVAL) course/en
+	FACELEARN_BUDGET=smoke $(NBVAL) course/zh
+
+execute: setup        ## run the chapters and store their outputs in both languages  [CHAPTER=12]
+	$(PY) tools/execute.py -j $(JOBS) $(CHAPTER)
+
+results: setup        ## the full runs behind the claims, resumable  [CHAPTER=12]
+	$(PY) tools/results.py --jobs $(JOBS) $(CHAPTER)
+
+assets: setup         ## draw the stored pictures and animations again  [CHAPTER=12]
+	$(PY) tools/assets.py $(CHAPTER)
+
+gpu:                  ## run the chapters as plain scripts at the full budget; needs torch, not Jupyter  [CHAPTER=12]
+	PYTHONPATH="$(CURDIR)" $(if $(wildcard $(PY)),$(PY),$(PYTHON)) tools/gpu.py $(CHAPTER)
+
+bench: setup          ## speed and memory, measured side by side
+	for b in benchmarks/*.py; do $(PY) $$b || exit 1; done
+
+clean:                ## remove the environment and caches
+	rm -rf $(V) .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+
+help:
+	@echo "make lab    open the course in JupyterLab"; echo "make test   run all tests and all chapters"; echo
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -1,0 +1,136 @@
+"""The frame that all angular losses fill in: a target logit against everything else.
+
+Every loss here works on the angles θ_j between an embedding x and the class weights W_j, and has one shape:
+
+    cos_j = x̂ · Ŵ_j,    x̂ = x / ‖x‖,  Ŵ_j = W_j / ‖W_j‖
+    rest  = log Σ_{j≠y} exp( s · others(cos_j, cos_y) )
+    loss  = -log σ( s · target(cos_y) - rest )                  (= cross-entropy of the margin logits)
+
+A paper changes `target` (CosFace, ArcFace), sometimes `others` (which wrong classes push harder), sometimes makes the
+margin depend on the sample (`rows`). A subclass of `MarginHead` writes just that.
+
+An angle is only ever formed on the `(B,)` target cosines: an arccos or a root over the whole `(B, C)` matrix has an
+infinite slope wherever ANY cosine reaches ±1, and 0 · ∞ = NaN then poisons a class that needed no angle.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from facelearn.losses.base import ClassLoss, cross_entropy, rest
+
+#: What to do with the target where θ + m > π; see `cos_of_sum`.
+BEYOND_PI = ("mm", "plain", "clip", "linear")
+
+
+class MarginHead(ClassLoss):
+    """Class weights on a hypersphere. Without a margin this is `NormFace`; a subclass changes the target or the others.
+
+    Args:
+        embedding_dim, num_classes: d and C; `weight` is `(C, d)`, a row per class, normalised in every call.
+        scale: s, what the cosines are multiplied by.
+        reduction, validate: see `Loss`.
+
+    A zero embedding has no direction: its cosines are all 0, its gradient that of an embedding of norm 1.
+    """
+
+    def __init__(
+        self,
+        embedding_dim: int,
+        num_classes: int,
+        *,
+        scale: float = 64.0,
+        reduction: str = "mean",
+        validate: bool | None = None,
+    ) -> None:
+        super().__init__(embedding_dim, num_classes, reduction=reduction, validate=validate)
+        if not 0 < scale < math.inf:
+            raise ValueError(f"scale={scale}: expected a positive number")
+        self.scale = scale
+        self.weight = nn.Parameter(torch.empty(num_classes, embedding_dim))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Directions uniform on the sphere, norms close to 1."""
+        nn.init.normal_(self.weight, std=self.embedding_dim**-0.5)
+
+    # --- what a paper changes -----------------------------------------------------------------------------------
+
+    def rows(self, embeddings: Tensor, target_cos: Tensor) -> tuple[Tensor, ...]:
+        """Quantities of each sample that `target` and `others` need: a tuple of (B,), or of (B, 1) inside `others`."""
+        return ()
+
+    def target(self, cos: Tensor, rows: tuple[Tensor, ...]) -> Tensor:
+        """The target logit over s, from the target cosine.  (B,) -> (B,)"""
+        return cos
+
+    def others(self, cos: Tensor, target_cos: Tensor, rows: tuple[Tensor, ...]) -> Tensor:
+        """The other logits over s, elementwise.  (B, n), (B, 1) -> (B, n)"""
+        return cos
+
+    # --- what stays -----------------------------------------------------------------------------------------------
+
+    def per_sample(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        cos = self.cosines(embeddings)  # (B, C)
+        target_cos = cos.gather(1, labels[:, None])[:, 0].clamp(-1, 1)  # (B,)
+        rows = self.rows(embeddings, target_cos)
+        others = self.others(cos, target_cos[:, None], tuple(row[:, None] for row in rows))  # (B, C)
+        return cross_entropy(self.scale * self.target(target_cos, rows), rest(self.scale * others, labels))
+
+    def cosines(self, embeddings: Tensor) -> Tensor:
+        return unit(embeddings) @ unit(self.weight).T  # (B, C)
+
+    def logits(self, embeddings: Tensor) -> Tensor:
+        """s · cos θ_j for every class, no margin: the scores to predict with.  (B, d) -> (B, C)"""
+        self.check_embeddings(embeddings)
+        with torch.autocast(embeddings.device.type, enabled=False):
+            return self.scale * self.cosines(self.full_precision(embeddings))
+
+
+def unit(vectors: Tensor) -> Tensor:
+    """Rows divided by their length; a zero row stays zero, with the finite gradient of a row of length 1."""
+    length = torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
+    return vectors / torch.where(length > 0, length, 1.0)
+
+
+def sine(cos: Tensor) -> Tensor:
+    """sin θ ≥ 0 from cos θ in [-1, 1]; at ±1, where the slope is infinite, the gradient is 0 and the value exact."""
+    square = (1 - cos) * (1 + cos)
+    inside = square > 0
+    return torch.where(inside, torch.where(inside, square, 1.0).sqrt(), 0.0)
+
+
+def cos_of_sum(cos: Tensor, margin: float | Tensor, beyond_pi: str = "mm") -> Tensor:
+    """cos(θ + m) from cos θ by the addition theorem, with a rule for θ + m > π.  (B,) -> (B,)
+
+    Where θ > π - m, cos(θ + m) turns up again and would reward the worst samples. `beyond_pi` says what stands there:
+
+        "mm"      cos θ - m sin m        falls on, after a jump down at the join
+        "plain"   cos(θ + m)             nothing done
+        "clip"    -1                     continuous, but without any gradient
+        "linear"  cos θ - (1 - cos m)    continuous and falling
+
+    Args:
+        margin: m in radians, a number or one per sample `(B,)`.
+    """
+    cos_m: float | Tensor
+    sin_m: float | Tensor
+    if isinstance(margin, Tensor):
+        cos_m, sin_m = margin.cos(), margin.sin()
+    else:
+        cos_m, sin_m = math.cos(margin), math.sin(margin)
+    plain = cos * cos_m - sine(cos) * sin_m
+    if beyond_pi == "plain":
+        return plain
+    if beyond_pi == "mm":
+        beyond = cos - margin * sin_m
+    elif beyond_pi == "linear":
+        beyond = cos - (1 - cos_m)
+    elif beyond_pi == "clip":
+        beyond = torch.full_like(cos, -1.0)
+    else:
+        raise ValueError(f"beyond_pi={beyond_pi!r}: expected one of {BEYOND_PI}")
+    return torch.where(cos > -cos_m, plain, beyond)

@@ -1,0 +1,178 @@
+"""A reader's way: `make lab` on a copy of the course, a chapter opened in a real browser, all cells run."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.support.ui import WebDriverWait
+
+ROOT = Path(__file__).resolve().parent.parent
+TOKEN = "facelearn"
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+DRIVER = shutil.which("chromedriver")
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs Chromium and chromedriver (Debian: chromium-driver)"),
+    pytest.mark.skipif(not (ROOT / ".venv").exists(), reason="needs the .venv of `make lab`"),
+]
+
+
+def free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def lab_command(port: int) -> list[str]:
+    arguments = f"--no-browser --allow-root --IdentityProvider.token={TOKEN} --LabApp.expose_app_in_browser=True"
+    return ["make", "lab", "HOST=127.0.0.1", f"PORT={port}", f"ARGS={arguments}"]
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory) -> Path:
+    """The parts that `make lab` needs, so that a test run never saves over the stored notebooks."""
+    folder = tmp_path_factory.mktemp("clone")
+    for name in ("course", "tools"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"))
+    for name in ("Makefile", "requirements.txt", "constraints.txt", "pyproject.toml"):
+        shutil.copy2(ROOT / name, folder / name)
+    (folder / ".venv").symlink_to(ROOT / ".venv")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def lab(copy, tmp_path_factory) -> Iterator[str]:
+    port = free_port()
+    home = tmp_path_factory.mktemp("home")  # a fresh profile, as a newcomer has
+    environment = os.environ | {
+        "FACELEARN_BUDGET": "smoke",
+        "JUPYTER_CONFIG_DIR": str(home / "config"),
+        "JUPYTER_DATA_DIR": str(home / "data"),
+        "JUPYTERLAB_WORKSPACES_DIR": str(home / "workspaces"),
+        "JUPYTERLAB_SETTINGS_DIR": str(home / "settings"),
+    }
+    with (home / "log").open("wb") as log:
+        server = subprocess.Popen(
+            lab_command(port), cwd=copy, env=environment, stdout=log, stderr=log, start_new_session=True
+        )
+    try:
+        yield wait_until_up(f"http://127.0.0.1:{port}", server, home / "log")
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)
+        server.wait(timeout=30)
+
+
+def wait_until_up(url: str, server: subprocess.Popen, log: Path) -> str:
+    for _ in range(120):
+        if server.poll() is not None:
+            break
+        try:
+            urllib.request.urlopen(f"{url}/api/status?token={TOKEN}", timeout=5)
+            return url
+        except (urllib.error.URLError, OSError):
+            time.sleep(1)
+    raise AssertionError(f"make lab did not come up:\n{log.read_text()[-2000:]}")
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory) -> Iterator[webdriver.Chrome]:
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    profile = tmp_path_factory.mktemp("chromium")
+    for argument in (
+        "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-quic",
+        "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--window-size=1300,1600",
+        f"--user-data-dir={profile}",
+    ):  # fmt: skip
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
+    driver.set_script_timeout(400)
+    yield driver
+    driver.quit()
+
+
+OPEN = """
+const [path, done] = arguments;
+const app = window.jupyterapp;
+await app.restored;
+const panel = await app.commands.execute('docmanager:open', {path, factory: 'Notebook'});
+await panel.context.ready;
+await panel.sessionContext.ready;
+app.shell.activateById(panel.id);
+await app.commands.execute('notebook:run-all-cells');
+const code = [...panel.content.model.cells].filter(cell => cell.type === 'code').map(cell => cell.toJSON());
+const outputs = code.flatMap(cell => cell.outputs);
+done({
+  counts: code.filter(cell => cell.source.trim ? cell.source.trim() : cell.source.length).map(c => c.execution_count),
+  errors: outputs.filter(o => o.output_type === 'error').map(o => o.ename + ': ' + o.evalue),
+  figures: outputs.filter(o => o.data && ('image/png' in o.data || 'image/gif' in o.data)).length,
+  text: outputs.filter(o => o.name === 'stdout').map(o => [].concat(o.text).join('')).join('\\n'),
+});
+"""
+SHOWN_FIGURE = """
+const panel = window.jupyterapp.shell.currentWidget;
+const cells = panel.content.widgets;
+const first = cells.findIndex(c => c.model.type === 'code'
+  && c.model.toJSON().outputs.some(o => o.data && 'image/png' in o.data));
+const done = arguments[0];
+await panel.content.scrollToItem(first, 'start');
+setTimeout(() => {
+  const images = [...panel.node.querySelectorAll('.jp-RenderedImage img')];
+  done({shown: images.filter(i => i.complete && i.naturalWidth > 100).length, cells: cells.length});
+}, 1500);
+"""
+
+
+def run_async(browser: webdriver.Chrome, script: str, *arguments: object) -> dict:
+    """The script as an async function; whatever it throws comes back instead of a time-out."""
+    done = "const done = arguments[arguments.length - 1];"
+    wrapped = f"{done} const args = [...arguments]; (async function() {{ {script} }}).apply(null, args)"
+    return browser.execute_async_script(wrapped + ".catch(e => done({thrown: String(e)}));", *arguments)
+
+
+def requested_hosts(browser: webdriver.Chrome) -> set[str]:
+    import json
+
+    messages = (json.loads(entry["message"])["message"] for entry in browser.get_log("performance"))
+    urls = [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
+    return {url.split("/")[2].split(":")[0] for url in urls if url.startswith(("http", "ws"))}
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_chapter_12_runs_in_the_browser(lab, browser, language):
+    browser.get(f"{lab}/lab?token={TOKEN}&reset")
+    WebDriverWait(browser, 90).until(lambda b: b.execute_script("return Boolean(window.jupyterapp)"))
+    seen = run_async(browser, OPEN, f"{language}/12_arcface.ipynb")
+    assert seen.get("thrown") is None, seen["thrown"]
+    assert seen["errors"] == []
+    assert seen["counts"] == list(range(1, len(seen["counts"]) + 1))
+    assert len(seen["counts"]) > 10
+    assert seen["figures"] >= 4
+    assert "smoke" in seen["text"]
+    assert run_async(browser, SHOWN_FIGURE)["shown"] >= 1
+    assert requested_hosts(browser) <= {"127.0.0.1"}, "a request left the machine"
+
+
+def test_a_port_in_use_is_named(copy):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        result = subprocess.run(lab_command(port), cwd=copy, capture_output=True, text=True, timeout=120)
+    assert result.returncode != 0
+    assert str(port) in result.stdout + result.stderr
+    assert "not available" in result.stdout + result.stderr or "in use" in result.stdout + result.stderr
