@@ -94,7 +94,8 @@ def browser(tmp_path_factory) -> Iterator[webdriver.Chrome]:
     profile = tmp_path_factory.mktemp("chromium")
     for argument in (
         "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-quic",
-        "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--window-size=1300,1600",
+        "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
+        "--window-size=1300,1600",
         f"--user-data-dir={profile}",
     ):  # fmt: skip
         options.add_argument(argument)

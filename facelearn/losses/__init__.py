@@ -1,4 +1,4 @@
-"""The losses, one file each; see the table in `course/en/notation.md` for the symbols.
+"""The losses, one file each; `course/en/notation.md` has the symbols.
 
     loss = ArcFace(embedding_dim=64, num_classes=300)
     loss(embeddings, labels).backward()
@@ -10,22 +10,70 @@ from __future__ import annotations
 
 from typing import Any
 
+from facelearn.losses.adaface import AdaFace
 from facelearn.losses.arcface import ArcFace
-from facelearn.losses.base import ClassLoss, Loss
+from facelearn.losses.base import Classifier, ClassLoss, Loss
+from facelearn.losses.center import Center
+from facelearn.losses.circle import Circle
+from facelearn.losses.circleface import CircleFace
+from facelearn.losses.combined_margin import CombinedMargin
+from facelearn.losses.contrastive import Contrastive
 from facelearn.losses.cosface import CosFace
+from facelearn.losses.curricularface import CurricularFace
+from facelearn.losses.discface import DiscFace
+from facelearn.losses.elasticface import ElasticFace
+from facelearn.losses.joint import Joint
+from facelearn.losses.l2_softmax import L2Softmax
+from facelearn.losses.lgm import LGM
+from facelearn.losses.magface import MagFace
 from facelearn.losses.margin import MarginHead
+from facelearn.losses.mv_softmax import MVSoftmax
 from facelearn.losses.normface import NormFace
+from facelearn.losses.npcface import NPCFace
+from facelearn.losses.ring import Ring
 from facelearn.losses.softmax import Softmax
+from facelearn.losses.sphereface import SphereFace
+from facelearn.losses.subcenter_arcface import SubCenterArcFace
+from facelearn.losses.supcon import SupCon
+from facelearn.losses.triplet import Triplet
 
 #: stem -> class, in course order
 REGISTRY: dict[str, type[Loss]] = {
     "softmax": Softmax,
     "normface": NormFace,
+    "l2_softmax": L2Softmax,
+    "contrastive": Contrastive,
+    "supcon": SupCon,
+    "triplet": Triplet,
+    "circle": Circle,
+    "center": Center,
+    "ring": Ring,
+    "lgm": LGM,
+    "sphereface": SphereFace,
     "cosface": CosFace,
     "arcface": ArcFace,
+    "combined_margin": CombinedMargin,
+    "subcenter_arcface": SubCenterArcFace,
+    "mv_softmax": MVSoftmax,
+    "curricularface": CurricularFace,
+    "circleface": CircleFace,
+    "discface": DiscFace,
+    "npcface": NPCFace,
+    "magface": MagFace,
+    "adaface": AdaFace,
+    "elasticface": ElasticFace,
 }
 
-__all__ = ["REGISTRY", "ArcFace", "ClassLoss", "CosFace", "Loss", "MarginHead", "NormFace", "Softmax", "get"]
+__all__ = [
+    *sorted(kind.__name__ for kind in REGISTRY.values()),
+    "REGISTRY",
+    "ClassLoss",
+    "Classifier",
+    "Joint",
+    "Loss",
+    "MarginHead",
+    "get",
+]
 
 
 def get(stem: str, *args: Any, **settings: Any) -> Loss:

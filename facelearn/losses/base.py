@@ -40,10 +40,19 @@ class Loss(nn.Module):
         self.check(embeddings, labels)
         with torch.autocast(embeddings.device.type, enabled=False):
             losses = self.per_sample(self.full_precision(embeddings), labels)
-        return losses if self.reduction == "none" else getattr(losses, self.reduction)()
+            return self.reduce(losses, embeddings)
 
-    def per_sample(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+    def per_sample(self, embeddings: Tensor, labels: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        """One value per sample `(B,)`; a pair loss gives the sums of its terms per anchor, and how many they were."""
         raise NotImplementedError
+
+    def reduce(self, losses: Tensor | tuple[Tensor, Tensor], embeddings: Tensor) -> Tensor:
+        """Apply `reduction`. Nothing to average over (no pair in the batch) gives 0, attached to the graph."""
+        sums, counts = losses if isinstance(losses, tuple) else (losses, torch.ones_like(losses, dtype=torch.int64))
+        if self.reduction == "none":
+            return sums / counts.clamp(min=1)
+        total = sums.sum() + 0 * embeddings.sum()
+        return total / counts.sum().clamp(min=1) if self.reduction == "mean" else total
 
     def check(self, embeddings: Tensor, labels: Tensor) -> None:
         """Refuse what cannot be a batch; `ValueError` names the argument."""
@@ -113,6 +122,27 @@ class ClassLoss(Loss):
         settings = {k: v for k, v in vars(self).items() if k not in hidden and not k.startswith("_")}
         shown = [f"{k}={v!r}" for k, v in settings.items() if isinstance(v, (int, float, str))]
         return ", ".join([str(self.embedding_dim), str(self.num_classes), *shown])
+
+
+class Classifier(ClassLoss):
+    """A loss with a score for every class: write `scores`, and `logits` follows."""
+
+    def scores(self, embeddings: Tensor) -> Tensor:
+        """Margin-free scores, computed in float32 or float64.  (B, d) -> (B, C)"""
+        raise NotImplementedError
+
+    def logits(self, embeddings: Tensor) -> Tensor:
+        """The scores to predict with, no margin.  (B, d) -> (B, C)"""
+        self.check_embeddings(embeddings)
+        with torch.autocast(embeddings.device.type, enabled=False):
+            return self.scores(self.full_precision(embeddings))
+
+
+def pair_masks(labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Which pairs of the batch are positive (same class, not itself), and which negative.  (B,) -> (B, B), (B, B)"""
+    same = labels[:, None] == labels
+    itself = torch.eye(len(labels), dtype=torch.bool, device=labels.device)
+    return same & ~itself, ~same
 
 
 def rest(logits: Tensor, labels: Tensor) -> Tensor:

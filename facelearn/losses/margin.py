@@ -7,7 +7,8 @@ Every loss here works on the angles θ_j between an embedding x and the class we
     loss  = -log σ( s · target(cos_y) - rest )                  (= cross-entropy of the margin logits)
 
 A paper changes `target` (CosFace, ArcFace), sometimes `others` (which wrong classes push harder), sometimes makes the
-margin depend on the sample (`rows`). A subclass of `MarginHead` writes just that.
+margin depend on the sample (`rows`) or on sums over its wrong classes (`row_sums`). A subclass of `MarginHead` writes
+just that.
 
 An angle is only ever formed on the `(B,)` target cosines: an arccos or a root over the whole `(B, C)` matrix has an
 infinite slope wherever ANY cosine reaches ±1, and 0 · ∞ = NaN then poisons a class that needed no angle.
@@ -20,13 +21,13 @@ import math
 import torch
 from torch import Tensor, nn
 
-from facelearn.losses.base import ClassLoss, cross_entropy, rest
+from facelearn.losses.base import Classifier, cross_entropy, rest
 
 #: What to do with the target where θ + m > π; see `cos_of_sum`.
 BEYOND_PI = ("mm", "plain", "clip", "linear")
 
 
-class MarginHead(ClassLoss):
+class MarginHead(Classifier):
     """Class weights on a hypersphere. Without a margin this is `NormFace`; a subclass changes the target or the others.
 
     Args:
@@ -71,6 +72,10 @@ class MarginHead(ClassLoss):
         """The other logits over s, elementwise.  (B, n), (B, 1) -> (B, n)"""
         return cos
 
+    def row_sums(self, cos: Tensor, target_cos: Tensor) -> tuple[Tensor, ...]:
+        """Terms `(B, n)` whose sums over j ≠ y, `(B,)` each, `target` finds behind `rows`."""
+        return ()
+
     # --- what stays -----------------------------------------------------------------------------------------------
 
     def per_sample(self, embeddings: Tensor, labels: Tensor) -> Tensor:
@@ -78,16 +83,16 @@ class MarginHead(ClassLoss):
         target_cos = cos.gather(1, labels[:, None])[:, 0].clamp(-1, 1)  # (B,)
         rows = self.rows(embeddings, target_cos)
         others = self.others(cos, target_cos[:, None], tuple(row[:, None] for row in rows))  # (B, C)
-        return cross_entropy(self.scale * self.target(target_cos, rows), rest(self.scale * others, labels))
+        terms = self.row_sums(cos, target_cos[:, None])
+        sums = tuple(term.scatter(1, labels[:, None], 0.0).sum(1) for term in terms)  # (B,) each
+        return cross_entropy(self.scale * self.target(target_cos, rows + sums), rest(self.scale * others, labels))
 
     def cosines(self, embeddings: Tensor) -> Tensor:
         return unit(embeddings) @ unit(self.weight).T  # (B, C)
 
-    def logits(self, embeddings: Tensor) -> Tensor:
-        """s · cos θ_j for every class, no margin: the scores to predict with.  (B, d) -> (B, C)"""
-        self.check_embeddings(embeddings)
-        with torch.autocast(embeddings.device.type, enabled=False):
-            return self.scale * self.cosines(self.full_precision(embeddings))
+    def scores(self, embeddings: Tensor) -> Tensor:
+        """s · cos θ_j, no margin.  (B, C)"""
+        return self.scale * self.cosines(embeddings)
 
 
 def unit(vectors: Tensor) -> Tensor:

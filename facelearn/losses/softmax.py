@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from facelearn.losses.base import ClassLoss, cross_entropy, rest
+from facelearn.losses.base import Classifier, cross_entropy, rest
 
 
-class Softmax(ClassLoss):
+class Softmax(Classifier):
     """Softmax cross-entropy over inner products.
 
     Formula:
@@ -54,12 +54,9 @@ class Softmax(ClassLoss):
             nn.init.zeros_(self.bias)
 
     def per_sample(self, embeddings: Tensor, labels: Tensor) -> Tensor:
-        logits = F.linear(embeddings, self.weight, self.bias)  # (B, C)
+        logits = self.scores(embeddings)  # (B, C)
         target = logits.gather(1, labels[:, None])[:, 0]  # (B,)
         return cross_entropy(target, rest(logits, labels))
 
-    def logits(self, embeddings: Tensor) -> Tensor:
-        """W x + b.  (B, d) -> (B, C)"""
-        self.check_embeddings(embeddings)
-        with torch.autocast(embeddings.device.type, enabled=False):
-            return F.linear(self.full_precision(embeddings), self.weight, self.bias)
+    def scores(self, embeddings: Tensor) -> Tensor:
+        return F.linear(embeddings, self.weight, self.bias)  # (B, C)

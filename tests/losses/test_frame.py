@@ -263,9 +263,11 @@ def test_bad_settings_are_refused_by_name(make, named):
 
 def test_registry_makes_losses_by_stem():
     for stem, kind in losses.REGISTRY.items():
-        assert type(losses.get(stem, 8, 5)) is kind
         assert kind.__module__ == f"facelearn.losses.{stem}"
+        assert kind.__name__ in losses.__all__
+    assert type(losses.get("arcface", 8, 5, margin=0.3)) is ArcFace
     assert losses.get("arcface", 8, 5, margin=0.3).margin == 0.3
+    assert losses.get("triplet", mining="batch-hard").mining == "batch-hard"
 
 
 def test_settings_show_in_repr_and_can_change_while_training():

@@ -1,0 +1,59 @@
+"""Center loss: a centre for every class, moved by its own rule."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from facelearn.losses.base import ClassLoss
+
+
+class Center(ClassLoss):
+    """Half the squared distance of an embedding from its class centre; added to a softmax loss by `Joint`.
+
+    Formula:
+        L = ½ ‖x - c_y‖²,                     gradient to x: x - c_y
+        Δc_j = Σ_{i: y_i = j} (c_j - x_i) / (1 + n_j),   c_j ← c_j - α Δc_j       n_j: samples of class j in the batch
+
+    The centres are no parameters: each training call moves those of the classes it saw, after the loss is formed.
+
+    Args:
+        embedding_dim, num_classes: d and C.
+        alpha: α, how far centres move, 0 ≤ α ≤ 1.
+        reduction, validate: see `Loss`.
+
+    State: `centers` (C, d), a buffer, zero at first; frozen in `eval()`.
+
+    Source: Wen, Zhang, Li, Qiao, "A Discriminative Feature Learning Approach for Deep Face Recognition", ECCV 2016,
+    eq. 2-4; its λ (0.003 in `Joint`) multiplies the sum over the batch, here it is the mean.
+    Elsewhere: KaiyangZhou's version has no ½ and trains the centres by plain autograd, without the 1 / (1 + n_j).
+    """
+
+    centers: Tensor
+
+    def __init__(
+        self,
+        embedding_dim: int,
+        num_classes: int,
+        *,
+        alpha: float = 0.5,
+        reduction: str = "mean",
+        validate: bool | None = None,
+    ) -> None:
+        super().__init__(embedding_dim, num_classes, reduction=reduction, validate=validate)
+        if not 0 <= alpha <= 1:
+            raise ValueError(f"alpha={alpha}: expected 0 <= alpha <= 1")
+        self.alpha = alpha
+        self.register_buffer("centers", torch.zeros(num_classes, embedding_dim))
+
+    def per_sample(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        to_center = self.centers[labels] - embeddings  # (B, d)
+        if self.training:
+            self.move(to_center.detach(), labels)
+        return to_center.square().sum(1) / 2
+
+    @torch.no_grad()
+    def move(self, to_center: Tensor, labels: Tensor) -> None:
+        counts = torch.bincount(labels, minlength=self.num_classes).to(to_center)  # (C,)
+        total = torch.zeros_like(self.centers).index_add_(0, labels, to_center)  # (C, d), Σ (c_j - x_i)
+        self.centers -= self.alpha * total / (1 + counts[:, None])

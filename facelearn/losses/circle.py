@@ -1,0 +1,57 @@
+"""Circle loss on pairs: every similarity pushed at its own pace."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from facelearn.losses.base import Loss, pair_masks
+from facelearn.losses.margin import unit
+
+
+class Circle(Loss):
+    """One softplus per anchor over all its positive similarities s_p and negative ones s_n.
+
+    Formula, with weights α that are constants to the gradient:
+        α_p = max(0, 1 + m - s_p),   α_n = max(0, s_n + m)
+        L = log( 1 + Σ exp(γ α_n (s_n - m)) · Σ exp(-γ α_p (s_p - (1 - m))) )
+
+    averaged over the anchors that have both a positive and a negative. Where L is balanced, (s_n, s_p) lies on a circle
+    round (0, 1) of radius √2 m. Values of hundreds are normal at first.
+
+    Args:
+        margin: m.
+        gamma: γ.
+        reduction: "none" gives a value per anchor, 0 where a kind is missing; for the rest see `Loss`.
+
+    Source: Sun, Cheng, Zhang, Zhang, Zheng, Wang, Wei, "Circle Loss", CVPR 2020, arXiv 2002.10857, eq. 4-8. The form on
+    class weights is `CircleFace`.
+    Elsewhere: TinyZeaMays pools all pairs of the batch into a single softplus; pytorch-metric-learning also leaves
+    anchors of zero loss out of the mean.
+    """
+
+    def __init__(
+        self, *, margin: float = 0.25, gamma: float = 256.0, reduction: str = "mean", validate: bool | None = None
+    ) -> None:
+        super().__init__(reduction=reduction, validate=validate)
+        if not gamma > 0:
+            raise ValueError(f"gamma={gamma}: expected a positive number")
+        self.margin = margin
+        self.gamma = gamma
+
+    def per_sample(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        x = unit(embeddings)
+        s = x @ x.T  # (B, B)
+        positive, negative = pair_masks(labels)
+        counted = positive.any(1) & negative.any(1)
+        pull = -self.gamma * (1 + self.margin - s.detach()).clamp(min=0) * (s - (1 - self.margin))
+        push = self.gamma * (s.detach() + self.margin).clamp(min=0) * (s - self.margin)
+        both = masked_logsumexp(pull, positive) + masked_logsumexp(push, negative)  # (B,)
+        return torch.where(counted, -F.logsigmoid(-both), 0.0), counted
+
+
+def masked_logsumexp(values: Tensor, mask: Tensor) -> Tensor:
+    """Over the entries of each row in `mask`; 0 for a row without any, so that no -inf enters a gradient."""
+    some = mask.any(1, keepdim=True)
+    return values.where(mask, -torch.inf).where(some, 0.0).logsumexp(1)

@@ -1,0 +1,52 @@
+"""Contrastive loss: pairs pulled together or pushed apart."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from facelearn.losses.base import Loss
+from facelearn.losses.margin import unit
+
+
+class Contrastive(Loss):
+    """Pull pairs of one class together, push the others out to a distance M; over all pairs i < j of the batch.
+
+    Formula, with D = ‖x_i - x_j‖:
+        L = ½ D²                      same class
+        L = ½ max(0, M - D)²          different classes
+
+    Args:
+        margin: M, a distance. With unit vectors D is at most 2.
+        normalize: first bring embeddings to length 1.
+        reduction: "none" gives a value per pair, in the order (0,1), (0,2), …, (1,2), …; for the rest see `Loss`.
+
+    A batch of one has no pair: its loss is 0, attached to the graph. Coinciding pairs of different classes are at a
+    kink with no direction to push in: their gradient is 0.
+
+    Source: Hadsell, Chopra, LeCun, "Dimensionality Reduction by Learning an Invariant Mapping", CVPR 2006, eq. 4.
+    Elsewhere: pytorch-metric-learning's hinges are not squared and averaged over non-zero terms only; gluonfr takes the
+    root of the sum of FOURTH powers as distance.
+    """
+
+    def __init__(
+        self,
+        *,
+        margin: float = 1.0,
+        normalize: bool = False,
+        reduction: str = "mean",
+        validate: bool | None = None,
+    ) -> None:
+        super().__init__(reduction=reduction, validate=validate)
+        if not margin > 0:
+            raise ValueError(f"margin={margin}: expected a positive distance")
+        self.margin = margin
+        self.normalize = normalize
+
+    def per_sample(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        x = unit(embeddings) if self.normalize else embeddings
+        distances = F.pdist(x)  # (B (B-1) / 2,)
+        i, j = torch.triu_indices(len(x), len(x), 1, device=x.device)
+        pulled, pushed = distances.square() / 2, (self.margin - distances).clamp(min=0).square() / 2
+        return torch.where(labels[i] == labels[j], pulled, pushed)

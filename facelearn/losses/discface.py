@@ -1,0 +1,71 @@
+"""DiscFace: the same small displacement from their centre for all embeddings."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from facelearn.losses.base import Classifier
+from facelearn.losses.margin import unit
+
+
+class DiscFace(Classifier):
+    """A loss on normalised features, plus the discrepancy between an embedding and its class weight.
+
+    Formula:
+        ε_i = x̂_i - Ŵ_{y_i},    v = ξ min(1, b / ‖ξ‖)
+        L = base loss + λ ‖ε_i - v‖
+
+    Training compares an embedding with a weight, testing compares two embeddings; if all ε_i are one vector, the two
+    agree. ξ is learnt, one for all classes; beyond the bound b only its direction moves.
+
+    Args:
+        base_loss: a loss with a `weight` (C, d) of one row per class, as `CosFace` or `ArcFace`.
+        weight: λ.
+        bound: b, the length v may have at most.
+        reduction, validate: see `Loss`; those of the base loss are not used.
+
+    Learns `xi` (d,), which is not weight-decayed, and what the base loss learns. Testing needs only the embeddings.
+
+    Source: Kim, Han, Park, Baek, Shin, Han, Choi, "DiscFace: Minimum Discrepancy Learning for Deep Face Recognition",
+    ACCV 2020, algorithm 1.
+    Elsewhere: written as F.normalize(ξ) · clamp(‖ξ‖) a ξ that starts at 0 never moves; bobo0810 has one ξ per class.
+    """
+
+    no_weight_decay = ("xi",)
+
+    def __init__(
+        self,
+        base_loss: Classifier,
+        *,
+        weight: float = 0.4,
+        bound: float = 0.05,
+        reduction: str = "mean",
+        validate: bool | None = None,
+    ) -> None:
+        rows = getattr(base_loss, "weight", None)
+        if not isinstance(base_loss, Classifier) or not isinstance(rows, Tensor) or len(rows) != base_loss.num_classes:
+            raise ValueError(f"base_loss={type(base_loss).__name__}: expected a loss with one `weight` row per class")
+        if not weight >= 0:
+            raise ValueError(f"weight={weight}: expected at least 0")
+        if not bound > 0:
+            raise ValueError(f"bound={bound}: expected a positive length")
+        super().__init__(base_loss.embedding_dim, base_loss.num_classes, reduction=reduction, validate=validate)
+        self.base_loss = base_loss
+        self.weight = weight
+        self.bound = bound
+        self.xi = nn.Parameter(torch.zeros(base_loss.embedding_dim))
+
+    def displacement(self) -> Tensor:
+        """v: ξ, shortened to the bound; written so that its gradient at ξ = 0 is finite and not 0.  (d,)"""
+        return self.xi * (self.bound / torch.linalg.vector_norm(self.xi).clamp(min=self.bound))
+
+    def per_sample(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        weights: Tensor = self.base_loss.get_parameter("weight")  # (C, d)
+        residual = unit(embeddings) - unit(weights[labels])  # (B, d)
+        discrepancy = torch.linalg.vector_norm(residual - self.displacement(), dim=1)  # (B,)
+        return self.base_loss.per_sample(embeddings, labels) + self.weight * discrepancy
+
+    def scores(self, embeddings: Tensor) -> Tensor:
+        """Those of the base loss.  (B, C)"""
+        return self.base_loss.scores(embeddings)

@@ -1,0 +1,80 @@
+"""ElasticFace: a margin drawn anew for every sample."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from facelearn.losses.margin import MarginHead, cos_of_sum
+
+KINDS = {"arc": 0.5, "cos": 0.35}
+
+
+class ElasticFace(MarginHead):
+    """ArcFace or CosFace with random margins.
+
+    Formula, with m_i drawn from N(m, σ²) in every training call:
+        target = cos(θ_y + m_i)  ("arc")    or    cos θ_y - m_i  ("cos")
+
+    The "+" variant hands the drawn margins out by hardness: the smaller cos θ_y, the larger m_i.
+
+    Args:
+        embedding_dim, num_classes: d and C.
+        kind: "arc" or "cos".
+        scale: s.
+        margin: m; `None`: 0.5 radians for "arc", a cosine difference of 0.35 for "cos".
+        std: σ.
+        plus: the "+" variant.
+        generator: where the margins are drawn from; `None`: torch's global one.
+        reduction, validate: see `Loss`.
+
+    Learns `weight` (C, d). `eval()` uses the mean margin. `draw_margins(batch_size)` may be overridden.
+
+    Source: Boutros, Damer, Kirchbuchner, Kuijper, "ElasticFace: Elastic Margin Loss for Deep Face Recognition",
+    CVPRW 2022, arXiv 2109.09416, eq. 4-6.
+    Elsewhere: the authors' "+" indexes the sorted margins with argsort(cos), where the rank (argsort of argsort) is
+    needed: its margins are almost unrelated to hardness.
+    """
+
+    def __init__(
+        self,
+        embedding_dim: int,
+        num_classes: int,
+        *,
+        kind: str = "arc",
+        scale: float = 64.0,
+        margin: float | None = None,
+        std: float = 0.0125,
+        plus: bool = False,
+        generator: torch.Generator | None = None,
+        reduction: str = "mean",
+        validate: bool | None = None,
+    ) -> None:
+        super().__init__(embedding_dim, num_classes, scale=scale, reduction=reduction, validate=validate)
+        if kind not in KINDS:
+            raise ValueError(f"kind={kind!r}: expected one of {tuple(KINDS)}")
+        if not std >= 0:
+            raise ValueError(f"std={std}: expected at least 0")
+        self.kind = kind
+        self.margin = KINDS[kind] if margin is None else margin
+        self.std = std
+        self.plus = plus
+        self.generator = generator
+
+    def draw_margins(self, batch_size: int) -> Tensor:
+        """One margin per sample.  (B,)"""
+        device = self.weight.device if self.generator is None else self.generator.device
+        drawn = torch.randn(batch_size, generator=self.generator, dtype=self.weight.dtype, device=device)
+        return (self.margin + self.std * drawn).to(self.weight.device)
+
+    def rows(self, embeddings: Tensor, target_cos: Tensor) -> tuple[Tensor, ...]:
+        if not self.training:
+            return (torch.full_like(target_cos, self.margin),)
+        margins = self.draw_margins(len(target_cos)).to(target_cos)
+        if self.plus:
+            rank = target_cos.detach().argsort(descending=True).argsort()  # 0 for the easiest
+            margins = margins.sort().values[rank]
+        return (margins,)
+
+    def target(self, cos: Tensor, rows: tuple[Tensor, ...]) -> Tensor:
+        return cos_of_sum(cos, rows[0], "plain") if self.kind == "arc" else cos - rows[0]

@@ -1,0 +1,102 @@
+"""L-GM loss: every class a Gaussian."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from facelearn.losses.base import Classifier, cross_entropy, rest
+
+#: (sample, class, dimension) triples held at once; more are computed in blocks of classes, and again for the gradient
+BLOCK = 2**24
+
+
+class LGM(Classifier):
+    """Large-margin Gaussian mixture: classify by likelihood under one Gaussian per class, with equal priors.
+
+    Formula:
+        d_k = ½ Σ_t (x_t - μ_kt)² / Λ_kt
+        z_k = -(1 + α [k = y]) d_k - ½ Σ_t log Λ_kt
+        L = -log( exp(z_y) / Σ_k exp(z_k) ) + λ ( d_y + ½ Σ_t log Λ_yt )
+
+    The margin α asks the own distance to be smaller by the factor 1 + α; the last term is the negative log-likelihood.
+
+    Args:
+        embedding_dim, num_classes: d and C.
+        alpha: α, at least 0.
+        likelihood_weight: λ.
+        covariance: "diagonal" learns log Λ; "identity" fixes Λ = 1.
+        reduction, validate: see `Loss`.
+
+    Learns `means` (C, d) and `log_var` (C, d), which is not weight-decayed.
+
+    Source: Wan, Zhong, Li, Chen, "Rethinking Feature Distribution for Loss Functions in Image Classification",
+    CVPR 2018, arXiv 1803.02988, eq. 5-12.
+    Elsewhere: YirongMao's LGMLoss takes the Euclidean distance in the likelihood term; gluonfr leaves out log Λ there
+    and exponentiates before the logarithm, so that far samples lose their gradient.
+    """
+
+    no_weight_decay = ("log_var",)
+
+    def __init__(
+        self,
+        embedding_dim: int,
+        num_classes: int,
+        *,
+        alpha: float = 0.3,
+        likelihood_weight: float = 0.1,
+        covariance: str = "diagonal",
+        reduction: str = "mean",
+        validate: bool | None = None,
+    ) -> None:
+        super().__init__(embedding_dim, num_classes, reduction=reduction, validate=validate)
+        if alpha < 0:
+            raise ValueError(f"alpha={alpha}: expected at least 0")
+        if likelihood_weight < 0:
+            raise ValueError(f"likelihood_weight={likelihood_weight}: expected at least 0")
+        if covariance not in ("diagonal", "identity"):
+            raise ValueError(f"covariance={covariance!r}: expected 'diagonal' or 'identity'")
+        self.alpha = alpha
+        self.likelihood_weight = likelihood_weight
+        self.covariance = covariance
+        self.means = nn.Parameter(torch.empty(num_classes, embedding_dim))
+        self.log_var = nn.Parameter(torch.zeros(num_classes, embedding_dim)) if covariance == "diagonal" else None
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        nn.init.normal_(self.means, std=self.embedding_dim**-0.5)
+        if self.log_var is not None:
+            nn.init.zeros_(self.log_var)
+
+    def half_log_det(self) -> Tensor:
+        """½ Σ_t log Λ_kt.  (C,)"""
+        return self.means.new_zeros(self.num_classes) if self.log_var is None else self.log_var.sum(1) / 2
+
+    def distances(self, embeddings: Tensor) -> Tensor:
+        """d_k, from the differences themselves: expanding the square would lose what is left of close ones.  (B, C)"""
+        size = max(1, BLOCK // embeddings.numel())
+        log_vars = [None] * -(-self.num_classes // size) if self.log_var is None else self.log_var.split(size)
+        blocks = [
+            half_mahalanobis(embeddings, means, log_var)
+            if size >= self.num_classes
+            else checkpoint(half_mahalanobis, embeddings, means, log_var, use_reentrant=False)
+            for means, log_var in zip(self.means.split(size), log_vars, strict=True)
+        ]
+        return torch.cat(blocks, 1)
+
+    def per_sample(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        distances, half_log_det = self.distances(embeddings), self.half_log_det()  # (B, C), (C,)
+        own, own_log_det = distances.gather(1, labels[:, None])[:, 0], half_log_det[labels]  # (B,)
+        classification = cross_entropy(-(1 + self.alpha) * own - own_log_det, rest(-distances - half_log_det, labels))
+        return classification + self.likelihood_weight * (own + own_log_det)
+
+    def scores(self, embeddings: Tensor) -> Tensor:
+        """Log-likelihood of every class up to a constant, no margin: -d_k - ½ log |Λ_k|.  (B, C)"""
+        return -self.distances(embeddings) - self.half_log_det()
+
+
+def half_mahalanobis(x: Tensor, means: Tensor, log_var: Tensor | None) -> Tensor:
+    """½ Σ_t (x_t - μ_kt)² / Λ_kt.  (B, d), (n, d), (n, d) -> (B, n)"""
+    squares = (x[:, None] - means).square()  # (B, n, d)
+    return (squares if log_var is None else squares * (-log_var).exp()).sum(2) / 2

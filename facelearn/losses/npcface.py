@@ -1,0 +1,69 @@
+"""NPCFace: hard positives and hard negatives come together."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from facelearn.losses.margin import MarginHead, cos_of_sum
+
+
+class NPCFace(MarginHead):
+    """A margin that grows with the hardness of the sample's negatives, and an emphasis on those.
+
+    Formula, with the mask M_j = [cos θ_j > cos(θ_y + m)], j ≠ y:
+        others(c) = t c + a   if M,   else c
+        c̄ = Σ M cos θ_j / max(1, Σ M),     m_i = m0 + m1 c̄       (m_i is a constant to the gradient)
+        target = cos(θ_y + m_i)   if cos θ_y > 0,   else cos θ_y
+
+    Args:
+        embedding_dim, num_classes: d and C.
+        scale: s.
+        margin: m of the mask, radians.
+        m0, m1: the collaborative margin, radians; without a hard negative it is m0.
+        t, a: factor and offset on hard negatives.
+        reduction, validate: see `Loss`.
+
+    Learns `weight` (C, d).
+
+    Source: Zeng, Shi, Du, Wang, Lei, Mei, "NPCFace: Negative-Positive Collaborative Training for Large-scale Face
+    Recognition", 2020, arXiv 2007.10172; mask and "easy" rule as in the authors' code (FaceX-Zoo).
+    Elsewhere: bobo0810's version masks with m0, averages the already emphasised negatives, lets the gradient through
+    m_i and wraps all in a focal loss.
+    """
+
+    def __init__(
+        self,
+        embedding_dim: int,
+        num_classes: int,
+        *,
+        scale: float = 64.0,
+        margin: float = 0.5,
+        m0: float = 0.4,
+        m1: float = 0.2,
+        t: float = 1.1,
+        a: float = 0.2,
+        reduction: str = "mean",
+        validate: bool | None = None,
+    ) -> None:
+        super().__init__(embedding_dim, num_classes, scale=scale, reduction=reduction, validate=validate)
+        if not margin >= 0:
+            raise ValueError(f"margin={margin}: expected radians, at least 0")
+        self.margin = margin
+        self.m0, self.m1 = m0, m1
+        self.t, self.a = t, a
+
+    def hard(self, cos: Tensor, target_cos: Tensor) -> Tensor:
+        return cos > cos_of_sum(target_cos, self.margin, "plain")
+
+    def others(self, cos: Tensor, target_cos: Tensor, rows: tuple[Tensor, ...]) -> Tensor:
+        return torch.where(self.hard(cos, target_cos), self.t * cos + self.a, cos)
+
+    def row_sums(self, cos: Tensor, target_cos: Tensor) -> tuple[Tensor, ...]:
+        hard = self.hard(cos, target_cos)
+        return torch.where(hard, cos, 0.0).detach(), hard.to(cos.dtype)
+
+    def target(self, cos: Tensor, rows: tuple[Tensor, ...]) -> Tensor:
+        hardness, count = rows  # (B,), the sums of row_sums
+        margin = self.m0 + self.m1 * hardness / count.clamp(min=1)
+        return torch.where(cos > 0, cos_of_sum(cos, margin, "plain"), cos)

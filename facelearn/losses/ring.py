@@ -1,0 +1,47 @@
+"""Ring loss: a length that all embeddings share, learnt instead of fixed."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from facelearn.losses.base import Loss
+
+
+class Ring(Loss):
+    """Half the squared distance of every embedding from a ring of learnt radius; added to a softmax loss by `Joint`.
+
+    Formula:
+        L = ½ (‖x‖ - R)²
+
+    Gradient: ∂L/∂x = (‖x‖ - R) x̂ (0 at x = 0), ∂L/∂R = -(‖x‖ - R): the fixed point of R is the mean length.
+
+    Args:
+        radius: R at the start. `None`: the mean length in the first training call. On an untrained net that is tiny
+            and classes merge: start the ring late (weight 0 in `Joint` at first does not help, a late call does), or
+            give a radius.
+        reduction, validate: see `Loss`.
+
+    Learns `radius`, a scalar (NaN until set), which is not weight-decayed. Labels are not used.
+
+    Source: Zheng, Pal, Savvides, "Ring loss: Convex Feature Normalization for Face Recognition", CVPR 2018,
+    arXiv 1803.00130, eq. 3; its λ (0.01 in `Joint`) weighs this term.
+    Elsewhere: YirongMao's RingLoss leaves out the ½ (twice this value).
+    """
+
+    no_weight_decay = ("radius",)
+
+    def __init__(self, *, radius: float | None = None, reduction: str = "mean", validate: bool | None = None) -> None:
+        super().__init__(reduction=reduction, validate=validate)
+        if radius is not None and not radius > 0:
+            raise ValueError(f"radius={radius}: expected a positive length, or None")
+        self.radius = nn.Parameter(torch.tensor(float("nan") if radius is None else float(radius)))
+
+    def per_sample(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        lengths = torch.linalg.vector_norm(embeddings, dim=1)  # (B,)
+        unset = self.radius.isnan()
+        radius = torch.where(unset, lengths.detach().mean(), self.radius)
+        if self.training:
+            with torch.no_grad():
+                self.radius.copy_(radius)
+        return (lengths - radius).square() / 2

@@ -1,0 +1,56 @@
+"""Sub-centre ArcFace: several centres for a class, so that wrong labels find a corner of their own."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from facelearn.losses.arcface import ArcFace
+
+
+class SubCenterArcFace(ArcFace):
+    """ArcFace on the best of K sub-centres of each class.
+
+    Formula:
+        cos θ_j = max_k x̂ · Ŵ_jk,   then as `ArcFace`
+
+    Only the nearest sub-centre of a class gets a gradient.
+
+    Args:
+        embedding_dim, num_classes: d and C.
+        num_subcenters: K.
+        scale, margin, beyond_pi, detach_margin, reduction, validate: see `ArcFace`.
+
+    Learns `weight` (C·K, d); row j·K + k is sub-centre k of class j.
+
+    Source: Deng, Guo, Liu, Gong, Zafeiriou, "Sub-center ArcFace: Boosting Face Recognition by Large-scale Noisy Web
+    Faces", ECCV 2020, eq. 4 and 5.
+    Elsewhere: pytorch-metric-learning computes the same ("mm").
+    """
+
+    def __init__(
+        self,
+        embedding_dim: int,
+        num_classes: int,
+        *,
+        num_subcenters: int = 3,
+        scale: float = 64.0,
+        margin: float = 0.5,
+        beyond_pi: str = "mm",
+        detach_margin: bool = False,
+        reduction: str = "mean",
+        validate: bool | None = None,
+    ) -> None:
+        super().__init__(
+            embedding_dim, num_classes, scale=scale, margin=margin, beyond_pi=beyond_pi, detach_margin=detach_margin,
+            reduction=reduction, validate=validate,
+        )  # fmt: skip
+        if num_subcenters < 1:
+            raise ValueError(f"num_subcenters={num_subcenters}: expected at least 1")
+        self.num_subcenters = num_subcenters
+        self.weight = nn.Parameter(torch.empty(num_classes * num_subcenters, embedding_dim))
+        self.reset_parameters()
+
+    def cosines(self, embeddings: Tensor) -> Tensor:
+        each = super().cosines(embeddings)  # (B, C·K)
+        return each.unflatten(1, (self.num_classes, self.num_subcenters)).max(2).values  # (B, C)

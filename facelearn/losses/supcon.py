@@ -1,0 +1,43 @@
+"""Supervised contrastive loss: all positives of the batch against everything else in it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from facelearn.losses.base import Loss, pair_masks
+from facelearn.losses.margin import unit
+
+
+class SupCon(Loss):
+    """For every anchor, the mean cross-entropy of picking each of its positives out of the batch.
+
+    Formula, with P(i) the other samples of i's class:
+        L_i = -(1 / |P(i)|) Σ_{p ∈ P(i)} log( exp(x̂_i·x̂_p / τ) / Σ_{a ≠ i} exp(x̂_i·x̂_a / τ) )
+
+    averaged over the anchors that have a positive.
+
+    Args:
+        temperature: τ.
+        reduction: "none" gives a value per anchor, 0 where it has no positive; for the rest see `Loss`.
+
+    Source: Khosla, Teterwak, Wang, Sarna, Tian, Isola, Maschinot, Liu, Krishnan, "Supervised Contrastive Learning",
+    NeurIPS 2020, arXiv 2004.11362, eq. 2 (L_out).
+    Elsewhere: the authors' code multiplies by τ / 0.07 (`base_temperature`), 1 at its default.
+    """
+
+    def __init__(self, *, temperature: float = 0.1, reduction: str = "mean", validate: bool | None = None) -> None:
+        super().__init__(reduction=reduction, validate=validate)
+        if not temperature > 0:
+            raise ValueError(f"temperature={temperature}: expected a positive number")
+        self.temperature = temperature
+
+    def per_sample(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        x = unit(embeddings)
+        positive, negative = pair_masks(labels)  # (B, B)
+        counted = positive.any(1)
+        logits = x @ x.T / self.temperature  # (B, B)
+        everything = logits.where(positive | negative, -torch.inf)  # all but itself
+        log_sum = everything.where(counted[:, None], 0.0).logsumexp(1, keepdim=True)
+        surprise = torch.where(positive, log_sum - logits, 0.0).sum(1)
+        return surprise / positive.sum(1).clamp(min=1), counted
