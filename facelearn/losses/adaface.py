@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Unpack
+
 import torch
 from torch import Tensor
 
-from facelearn.losses.margin import MarginHead, cos_of_sum
+from facelearn.losses.margin import Frame, MarginHead, cos_of_sum
 
 
 class AdaFace(MarginHead):
@@ -24,7 +26,7 @@ class AdaFace(MarginHead):
         margin: m.
         h: concentration.
         momentum: β, the weight of the current batch.
-        reduction, validate: see `Loss`.
+        reduction, validate, tile: see `MarginHead`.
 
     Learns `weight` (C, d). State: `norm_mean` (20 at first), `norm_std` (100), frozen in `eval()`; a batch of one has
     no spread and leaves σ as it is.
@@ -47,10 +49,9 @@ class AdaFace(MarginHead):
         margin: float = 0.4,
         h: float = 0.333,
         momentum: float = 0.01,
-        reduction: str = "mean",
-        validate: bool | None = None,
+        **frame: Unpack[Frame],
     ) -> None:
-        super().__init__(embedding_dim, num_classes, scale=scale, reduction=reduction, validate=validate)
+        super().__init__(embedding_dim, num_classes, scale=scale, **frame)
         if not 0 <= momentum <= 1:
             raise ValueError(f"momentum={momentum}: expected 0 <= momentum <= 1")
         self.margin = margin

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from typing import Unpack
 
 from torch import Tensor
 
-from facelearn.losses.margin import BEYOND_PI, MarginHead, cos_of_sum
+from facelearn.losses.margin import BEYOND_PI, Frame, MarginHead, cos_of_sum
 
 
 class ArcFace(MarginHead):
@@ -27,7 +28,8 @@ class ArcFace(MarginHead):
             jump), "plain" cos(θ+m) (turns up again), "clip" -1 (no gradient), "linear" cos θ - (1 - cos m)
             (continuous and falling).
         detach_margin: treat target - cos θ as a constant, so that ∂target/∂cos θ = 1: same value, other gradient.
-        reduction, validate: see `Loss`.
+        num_subcenters: K, see `SubCenterArcFace`.
+        reduction, validate, tile: see `MarginHead`.
 
     Learns `weight` (C, d). `margin` and `scale` are plain attributes and may be changed while training (warm-up).
 
@@ -47,10 +49,10 @@ class ArcFace(MarginHead):
         margin: float = 0.5,
         beyond_pi: str = "mm",
         detach_margin: bool = False,
-        reduction: str = "mean",
-        validate: bool | None = None,
+        num_subcenters: int = 1,
+        **frame: Unpack[Frame],
     ) -> None:
-        super().__init__(embedding_dim, num_classes, scale=scale, reduction=reduction, validate=validate)
+        super().__init__(embedding_dim, num_classes, scale=scale, num_subcenters=num_subcenters, **frame)
         if not 0 <= margin < math.pi:
             raise ValueError(f"margin={margin}: expected radians, 0 <= margin < pi (28.65 degrees are 0.5)")
         if beyond_pi not in BEYOND_PI:

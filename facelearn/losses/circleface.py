@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Unpack
+
 from torch import Tensor
 
-from facelearn.losses.margin import MarginHead
+from facelearn.losses.margin import Frame, MarginHead
 
 
 class CircleFace(MarginHead):
@@ -19,7 +21,7 @@ class CircleFace(MarginHead):
         embedding_dim, num_classes: d and C.
         margin: m.
         gamma: γ, which takes the place of a scale.
-        reduction, validate: see `Loss`.
+        reduction, validate, tile: see `MarginHead`.
 
     Learns `weight` (C, d).
 
@@ -36,12 +38,11 @@ class CircleFace(MarginHead):
         *,
         margin: float = 0.25,
         gamma: float = 256.0,
-        reduction: str = "mean",
-        validate: bool | None = None,
+        **frame: Unpack[Frame],
     ) -> None:
         if not gamma > 0:
             raise ValueError(f"gamma={gamma}: expected a positive number")
-        super().__init__(embedding_dim, num_classes, scale=1.0, reduction=reduction, validate=validate)
+        super().__init__(embedding_dim, num_classes, scale=1.0, **frame)
         self.margin = margin
         self.gamma = gamma
 

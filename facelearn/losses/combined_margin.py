@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import Unpack
 
 import torch
 from torch import Tensor
 
-from facelearn.losses.margin import BEYOND_PI, MarginHead, cos_of_sum, sine
+from facelearn.losses.margin import BEYOND_PI, Frame, MarginHead, cos_of_sum, sine
 
 
 class CombinedMargin(MarginHead):
@@ -25,7 +26,7 @@ class CombinedMargin(MarginHead):
         m1, m2, m3: a factor > 0, radians ≥ 0, a cosine difference.
         beyond_pi: with θ* = (π - m2) / m1 the angle where π is reached, the target beyond is: "plain" as it is, turning
             up again; "clip" -1 - m3; "linear" cos θ - (1 + cos θ*) - m3; "mm" cos θ - m2 sin m2 - m3 (for m1 = 1).
-        reduction, validate: see `Loss`.
+        reduction, validate, tile: see `MarginHead`.
 
     Learns `weight` (C, d).
 
@@ -43,10 +44,9 @@ class CombinedMargin(MarginHead):
         m2: float = 0.3,
         m3: float = 0.2,
         beyond_pi: str = "plain",
-        reduction: str = "mean",
-        validate: bool | None = None,
+        **frame: Unpack[Frame],
     ) -> None:
-        super().__init__(embedding_dim, num_classes, scale=scale, reduction=reduction, validate=validate)
+        super().__init__(embedding_dim, num_classes, scale=scale, **frame)
         if not m1 > 0:
             raise ValueError(f"m1={m1}: expected a positive factor")
         if not 0 <= m2 < math.pi:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from typing import Unpack
 
 from torch import Tensor
 
-from facelearn.losses.margin import MarginHead
+from facelearn.losses.margin import Frame, MarginHead
 
 
 class CosFace(MarginHead):
@@ -21,7 +22,7 @@ class CosFace(MarginHead):
         scale: s.
         margin: m, a cosine difference and not an angle. It can be met by every class only up to C/(C-1) (d ≥ C - 1);
             in the plane up to 1 - cos(2π/C).
-        reduction, validate: see `Loss`.
+        reduction, validate, tile: see `MarginHead`.
 
     Learns `weight` (C, d). `margin` and `scale` are plain attributes and may be changed while training.
 
@@ -38,10 +39,9 @@ class CosFace(MarginHead):
         *,
         scale: float = 64.0,
         margin: float = 0.35,
-        reduction: str = "mean",
-        validate: bool | None = None,
+        **frame: Unpack[Frame],
     ) -> None:
-        super().__init__(embedding_dim, num_classes, scale=scale, reduction=reduction, validate=validate)
+        super().__init__(embedding_dim, num_classes, scale=scale, **frame)
         if not 0 <= margin < math.inf:
             raise ValueError(f"margin={margin}: expected a cosine difference, at least 0")
         self.margin = margin

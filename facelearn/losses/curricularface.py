@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import Unpack
 
 import torch
 from torch import Tensor
 
-from facelearn.losses.margin import BEYOND_PI, MarginHead, cos_of_sum
+from facelearn.losses.margin import BEYOND_PI, Frame, MarginHead, cos_of_sum
 
 
 class CurricularFace(MarginHead):
@@ -27,7 +28,7 @@ class CurricularFace(MarginHead):
         margin: m in radians.
         momentum: β, the weight of the current batch.
         beyond_pi: see `ArcFace`.
-        reduction, validate: see `Loss`.
+        reduction, validate, tile: see `MarginHead`.
 
     Learns `weight` (C, d). State: `t`, a scalar buffer, frozen in `eval()`.
 
@@ -48,10 +49,9 @@ class CurricularFace(MarginHead):
         margin: float = 0.5,
         momentum: float = 0.01,
         beyond_pi: str = "mm",
-        reduction: str = "mean",
-        validate: bool | None = None,
+        **frame: Unpack[Frame],
     ) -> None:
-        super().__init__(embedding_dim, num_classes, scale=scale, reduction=reduction, validate=validate)
+        super().__init__(embedding_dim, num_classes, scale=scale, **frame)
         if not 0 <= margin < math.pi:
             raise ValueError(f"margin={margin}: expected radians, 0 <= margin < pi")
         if not 0 <= momentum <= 1:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Unpack
+
 import torch
 from torch import Tensor
 
-from facelearn.losses.margin import MarginHead, cos_of_sum
+from facelearn.losses.margin import Frame, MarginHead, cos_of_sum
 
 KINDS = {"arc": 0.5, "cos": 0.35}
 
@@ -26,7 +28,7 @@ class ElasticFace(MarginHead):
         std: σ.
         plus: the "+" variant.
         generator: where the margins are drawn from; `None`: torch's global one.
-        reduction, validate: see `Loss`.
+        reduction, validate, tile: see `MarginHead`.
 
     Learns `weight` (C, d). `eval()` uses the mean margin. `draw_margins(batch_size)` may be overridden.
 
@@ -47,10 +49,9 @@ class ElasticFace(MarginHead):
         std: float = 0.0125,
         plus: bool = False,
         generator: torch.Generator | None = None,
-        reduction: str = "mean",
-        validate: bool | None = None,
+        **frame: Unpack[Frame],
     ) -> None:
-        super().__init__(embedding_dim, num_classes, scale=scale, reduction=reduction, validate=validate)
+        super().__init__(embedding_dim, num_classes, scale=scale, **frame)
         if kind not in KINDS:
             raise ValueError(f"kind={kind!r}: expected one of {tuple(KINDS)}")
         if not std >= 0:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Unpack
+
 import torch
 from torch import Tensor
 
-from facelearn.losses.margin import MarginHead, cos_of_sum
+from facelearn.losses.margin import Frame, MarginHead, cos_of_sum
 
 RULES = ("easy", "mm", "plain")
 
@@ -27,7 +29,7 @@ class MagFace(MarginHead):
         margin_lower, margin_upper: l_m and u_m, radians.
         regularizer_weight: λ.
         beyond_pi: "easy", the authors' default: the margin only where cos θ_y > 0; "mm" and "plain": see `ArcFace`.
-        reduction, validate: see `Loss`.
+        reduction, validate, tile: see `MarginHead`.
 
     Learns `weight` (C, d).
 
@@ -48,10 +50,9 @@ class MagFace(MarginHead):
         margin_upper: float = 0.8,
         regularizer_weight: float = 35.0,
         beyond_pi: str = "easy",
-        reduction: str = "mean",
-        validate: bool | None = None,
+        **frame: Unpack[Frame],
     ) -> None:
-        super().__init__(embedding_dim, num_classes, scale=scale, reduction=reduction, validate=validate)
+        super().__init__(embedding_dim, num_classes, scale=scale, **frame)
         if not 0 < lower < upper:
             raise ValueError(f"lower={lower}, upper={upper}: expected 0 < lower < upper")
         if beyond_pi not in RULES:

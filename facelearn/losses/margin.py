@@ -17,14 +17,24 @@ infinite slope wherever ANY cosine reaches ±1, and 0 · ∞ = NaN then poisons 
 from __future__ import annotations
 
 import math
+from typing import TypedDict
 
 import torch
 from torch import Tensor, nn
 
 from facelearn.losses.base import Classifier, cross_entropy, rest
+from facelearn.losses.tiles import own_row, tile_size, tiled
 
 #: What to do with the target where θ + m > π; see `cos_of_sum`.
 BEYOND_PI = ("mm", "plain", "clip", "linear")
+
+
+class Frame(TypedDict, total=False):
+    """The keywords that every head hands on to `MarginHead`."""
+
+    tile: str | int | None
+    reduction: str
+    validate: bool | None
 
 
 class MarginHead(Classifier):
@@ -32,7 +42,10 @@ class MarginHead(Classifier):
 
     Args:
         embedding_dim, num_classes: d and C; `weight` is `(C, d)`, a row per class, normalised in every call.
+        num_subcenters: K rows per class, row j·K + k; a class scores by the nearest of its rows.
         scale: s, what the cosines are multiplied by.
+        tile: how many classes to work on at a time: "auto" holds the whole (B, C) matrix while it is small, `None`
+            always, a number never; the same value and gradient each way.
         reduction, validate: see `Loss`.
 
     A zero embedding has no direction: its cosines are all 0, its gradient that of an embedding of norm 1.
@@ -44,14 +57,22 @@ class MarginHead(Classifier):
         num_classes: int,
         *,
         scale: float = 64.0,
+        num_subcenters: int = 1,
+        tile: str | int | None = "auto",
         reduction: str = "mean",
         validate: bool | None = None,
     ) -> None:
         super().__init__(embedding_dim, num_classes, reduction=reduction, validate=validate)
         if not 0 < scale < math.inf:
             raise ValueError(f"scale={scale}: expected a positive number")
+        if num_subcenters < 1:
+            raise ValueError(f"num_subcenters={num_subcenters}: expected at least 1")
+        if not (tile is None or tile == "auto" or (isinstance(tile, int) and tile >= 1)):
+            raise ValueError(f"tile={tile!r}: expected 'auto', None, or a number of classes >= 1")
         self.scale = scale
-        self.weight = nn.Parameter(torch.empty(num_classes, embedding_dim))
+        self.num_subcenters = num_subcenters
+        self.tile = tile
+        self.weight = nn.Parameter(torch.empty(num_classes * num_subcenters, embedding_dim))
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -79,20 +100,36 @@ class MarginHead(Classifier):
     # --- what stays -----------------------------------------------------------------------------------------------
 
     def per_sample(self, embeddings: Tensor, labels: Tensor) -> Tensor:
-        cos = self.cosines(embeddings)  # (B, C)
-        target_cos = cos.gather(1, labels[:, None])[:, 0].clamp(-1, 1)  # (B,)
-        rows = self.rows(embeddings, target_cos)
-        others = self.others(cos, target_cos[:, None], tuple(row[:, None] for row in rows))  # (B, C)
-        terms = self.row_sums(cos, target_cos[:, None])
-        sums = tuple(term.scatter(1, labels[:, None], 0.0).sum(1) for term in terms)  # (B,) each
-        return cross_entropy(self.scale * self.target(target_cos, rows + sums), rest(self.scale * others, labels))
+        x = unit(embeddings)  # (B, d)
+        with torch.no_grad():
+            rows_cos = own_row(self, x, self.weight, labels)[1]
+        rows = self.rows(embeddings, rows_cos)
+        size = tile_size(self.tile, len(labels), self.num_classes)
+        parts = dense(self, x, labels, rows) if size is None else tiled(self, x, labels, rows, size)
+        target_cos, rest, *sums = parts  # (B,) each
+        return cross_entropy(self.scale * self.target(target_cos, (*rows, *sums)), rest)
 
-    def cosines(self, embeddings: Tensor) -> Tensor:
-        return unit(embeddings) @ unit(self.weight).T  # (B, C)
+    def pool(self, cos: Tensor) -> Tensor:
+        """A class's cosine is that of the nearest of its rows.  (B, n·K) -> (B, n)"""
+        return cos if self.num_subcenters == 1 else cos.unflatten(1, (-1, self.num_subcenters)).max(2).values
 
     def scores(self, embeddings: Tensor) -> Tensor:
         """s · cos θ_j, no margin.  (B, C)"""
-        return self.scale * self.cosines(embeddings)
+        return self.scale * self.cosines(unit(embeddings))
+
+    def cosines(self, x: Tensor) -> Tensor:
+        """Cosines with every class, of unit embeddings.  (B, d) -> (B, C)"""
+        return self.pool(x @ unit(self.weight).T)
+
+
+def dense(head: MarginHead, x: Tensor, labels: Tensor, rows: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Target cosine, rest, and the sums of `row_sums`, `(B,)` each: the formula as it stands, on all of (B, C)."""
+    cos = head.cosines(x)  # (B, C)
+    own = labels[:, None]
+    target_cos = cos.gather(1, own).clamp(-1, 1)  # (B, 1)
+    others = head.others(cos, target_cos, tuple(row[:, None] for row in rows))  # (B, C)
+    sums = (term.scatter(1, own, 0.0).sum(1) for term in head.row_sums(cos, target_cos))
+    return target_cos[:, 0], rest(head.scale * others, labels), *sums
 
 
 def unit(vectors: Tensor) -> Tensor:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import Unpack
 
 import torch
 from torch import Tensor
 
-from facelearn.losses.margin import MarginHead, cos_of_sum
+from facelearn.losses.margin import Frame, MarginHead, cos_of_sum
 
 KINDS = {"arc": 0.5, "am": 0.35}
 
@@ -28,7 +29,7 @@ class MVSoftmax(MarginHead):
         margin: m; `None`: 0.5 radians for "arc", a cosine difference of 0.35 for "am".
         t: the emphasis, at least 0.
         mode: "adaptive" or "fixed".
-        reduction, validate: see `Loss`.
+        reduction, validate, tile: see `MarginHead`.
 
     Learns `weight` (C, d).
 
@@ -47,10 +48,9 @@ class MVSoftmax(MarginHead):
         margin: float | None = None,
         t: float = 0.2,
         mode: str = "adaptive",
-        reduction: str = "mean",
-        validate: bool | None = None,
+        **frame: Unpack[Frame],
     ) -> None:
-        super().__init__(embedding_dim, num_classes, scale=scale, reduction=reduction, validate=validate)
+        super().__init__(embedding_dim, num_classes, scale=scale, **frame)
         if kind not in KINDS:
             raise ValueError(f"kind={kind!r}: expected one of {tuple(KINDS)}")
         if mode not in ("adaptive", "fixed"):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from facelearn.losses.margin import MarginHead
+from typing import Unpack
+
+from facelearn.losses.margin import Frame, MarginHead
 
 
 class NormFace(MarginHead):
@@ -17,7 +19,7 @@ class NormFace(MarginHead):
     Args:
         embedding_dim, num_classes: d and C.
         scale: s.
-        reduction, validate: see `Loss`.
+        reduction, validate, tile: see `MarginHead`.
 
     Learns `weight` (C, d).
 
@@ -32,7 +34,6 @@ class NormFace(MarginHead):
         num_classes: int,
         *,
         scale: float = 30.0,
-        reduction: str = "mean",
-        validate: bool | None = None,
+        **frame: Unpack[Frame],
     ) -> None:
-        super().__init__(embedding_dim, num_classes, scale=scale, reduction=reduction, validate=validate)
+        super().__init__(embedding_dim, num_classes, scale=scale, **frame)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Unpack
+
 import torch
 from torch import Tensor
 
-from facelearn.losses.margin import MarginHead, cos_of_sum
+from facelearn.losses.margin import Frame, MarginHead, cos_of_sum
 
 
 class NPCFace(MarginHead):
@@ -22,7 +24,7 @@ class NPCFace(MarginHead):
         margin: m of the mask, radians.
         m0, m1: the collaborative margin, radians; without a hard negative it is m0.
         t, a: factor and offset on hard negatives.
-        reduction, validate: see `Loss`.
+        reduction, validate, tile: see `MarginHead`.
 
     Learns `weight` (C, d).
 
@@ -43,10 +45,9 @@ class NPCFace(MarginHead):
         m1: float = 0.2,
         t: float = 1.1,
         a: float = 0.2,
-        reduction: str = "mean",
-        validate: bool | None = None,
+        **frame: Unpack[Frame],
     ) -> None:
-        super().__init__(embedding_dim, num_classes, scale=scale, reduction=reduction, validate=validate)
+        super().__init__(embedding_dim, num_classes, scale=scale, **frame)
         if not margin >= 0:
             raise ValueError(f"margin={margin}: expected radians, at least 0")
         self.margin = margin

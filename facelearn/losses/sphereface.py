@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import Unpack
 
 import torch
 from torch import Tensor
 
-from facelearn.losses.margin import MarginHead, sine
+from facelearn.losses.margin import Frame, MarginHead, sine
 
 
 class SphereFace(MarginHead):
@@ -26,7 +27,7 @@ class SphereFace(MarginHead):
         lam_min, lam_base, gamma, power: the annealing of λ. With `lam_min=5` an m of 4 acts about as 1.5 would.
         scale: `None` for the paper's ‖x‖. A number gives the later SphereFace-R: embeddings normalised too, this scale,
             any real m ≥ 1 (`scale=30., margin=1.7`), no annealing.
-        reduction, validate: see `Loss`.
+        reduction, validate, tile: see `MarginHead`.
 
     Learns `weight` (C, d). State: `iteration`, which stands still in `eval()`.
 
@@ -50,11 +51,10 @@ class SphereFace(MarginHead):
         gamma: float = 0.12,
         power: float = 1.0,
         scale: float | None = None,
-        reduction: str = "mean",
-        validate: bool | None = None,
+        **frame: Unpack[Frame],
     ) -> None:
         own_scale = 1.0 if scale is None else scale
-        super().__init__(embedding_dim, num_classes, scale=own_scale, reduction=reduction, validate=validate)
+        super().__init__(embedding_dim, num_classes, scale=own_scale, **frame)
         if margin < 1 or (scale is None and margin != int(margin)):
             raise ValueError(f"margin={margin}: expected a whole number >= 1 (any real one with `scale`)")
         self.margin = margin

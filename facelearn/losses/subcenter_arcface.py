@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor, nn
+from typing import Unpack
 
 from facelearn.losses.arcface import ArcFace
+from facelearn.losses.margin import Frame
 
 
 class SubCenterArcFace(ArcFace):
@@ -19,7 +19,8 @@ class SubCenterArcFace(ArcFace):
     Args:
         embedding_dim, num_classes: d and C.
         num_subcenters: K.
-        scale, margin, beyond_pi, detach_margin, reduction, validate: see `ArcFace`.
+        scale, margin, beyond_pi, detach_margin: see `ArcFace`.
+        reduction, validate, tile: see `MarginHead`.
 
     Learns `weight` (C·K, d); row j·K + k is sub-centre k of class j.
 
@@ -38,19 +39,9 @@ class SubCenterArcFace(ArcFace):
         margin: float = 0.5,
         beyond_pi: str = "mm",
         detach_margin: bool = False,
-        reduction: str = "mean",
-        validate: bool | None = None,
+        **frame: Unpack[Frame],
     ) -> None:
         super().__init__(
             embedding_dim, num_classes, scale=scale, margin=margin, beyond_pi=beyond_pi, detach_margin=detach_margin,
-            reduction=reduction, validate=validate,
+            num_subcenters=num_subcenters, **frame,
         )  # fmt: skip
-        if num_subcenters < 1:
-            raise ValueError(f"num_subcenters={num_subcenters}: expected at least 1")
-        self.num_subcenters = num_subcenters
-        self.weight = nn.Parameter(torch.empty(num_classes * num_subcenters, embedding_dim))
-        self.reset_parameters()
-
-    def cosines(self, embeddings: Tensor) -> Tensor:
-        each = super().cosines(embeddings)  # (B, C·K)
-        return each.unflatten(1, (self.num_classes, self.num_subcenters)).max(2).values  # (B, C)
