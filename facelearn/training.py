@@ -1,0 +1,454 @@
+"""One training loop, to be read from top to bottom: `fit`. Then `embed` and `accuracy`, to see what it did.
+
+`fit` knows neither a concrete loss nor a concrete data set:
+
+* net:  `(B, C, H, W)` → embeddings `(B, d)`
+* loss: `loss(embeddings, labels)` → scalar, with learnable parts of its own
+* data: either holds `.images` uint8 `(N, C, H, W)` and `.labels` int64 `(N,)`, which then move to the device once and
+  are batched by plain indexing; or is any other `Dataset` of `(image, label)` pairs, which goes through a `DataLoader`.
+
+Everything random in an epoch is drawn from generators keyed by (seed, epoch). The global random state is neither used
+nor moved; an interrupted training that resumes from its checkpoint draws what it would have drawn.
+On a CPU the result is the same bit for bit (for one machine and number of threads), resumed or not. On a GPU some
+sums are added in changing order, and the last digits differ from run to run.
+"""
+
+import hashlib
+import math
+import os
+import random
+import re
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sized
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from tqdm.auto import tqdm
+
+from facelearn.checkpoint import Checkpoint, Record, content_hash
+from facelearn.data.image_set import to_float
+
+Augment = Callable[[Tensor, torch.Generator], Tensor]
+Batches = Callable[[Tensor, int, torch.Generator], Iterable[Tensor]]
+
+
+def fit(
+    net: nn.Module,
+    loss: nn.Module,
+    data: Any,
+    *,
+    epochs: int,
+    batch_size: int = 128,
+    lr: float = 4e-3,
+    weight_decay: float = 5e-4,
+    seed: int = 0,
+    augment: Augment | None = None,
+    batches: Batches | None = None,
+    on_step: Callable[[int, int], None] | None = None,
+    on_epoch: Callable[[int, Record], None] | None = None,
+    device: str | torch.device | None = None,
+    amp: bool | str = False,
+    checkpoint: str | os.PathLike[str] | None = None,
+    progress: bool | None = None,
+    workers: int = 0,
+) -> list[Record]:
+    """Train `net` and the learnable parts of `loss` together; AdamW, one-cycle learning rate.
+
+    Returns one record per epoch: `epoch` (1, 2, ...), `loss` (mean over its batches), `lr` (of its last step), `steps`,
+    `seconds`. `net` and `loss` are changed in place and stay on the device, in training mode.
+
+    * `lr` is the peak of the cycle; `weight_decay` acts on what `parameter_groups` says.
+    * `augment(images, generator)`: images float `(B, C, H, W)` in [-1, 1] on the device → same shape. Draws come from
+      the generator, which lives on the CPU. See `ShiftAndGain`.
+    * `batches(labels, epoch, generator)`: index tensors of one epoch, the same number in each; `batch_size` is then
+      unused. See `facelearn.data.samplers.PKBatches`. Default: shuffled batches, an incomplete last one left out.
+    * `on_step(step, total)` runs before each step, step = 0 ... total - 1: for margins that warm up, terms that start
+      late.
+    * `on_epoch(epoch, record)` runs after each epoch, before its checkpoint; numbers it puts into `record` are kept.
+    * `device`: CUDA where there is one, unless named.
+    * `amp`: False, "bf16", "fp16", or True (bf16 if the device has it); the net then runs in half precision, the loss
+      always in float32.
+    * `checkpoint`: a file written after each epoch, whole or not at all. If it is there, training resumes after the
+      epoch it holds (or returns at once, if that was the last); with other settings it is refused.
+    * `progress`: a bar; None decides by `show_progress`. `workers`: processes that load data that is not in memory.
+
+    Raises ValueError for settings that cannot work, FloatingPointError as soon as the loss is no longer finite (checked
+    before the weights change on a CPU, every 50 steps on a GPU), OSError if the checkpoint cannot be written (before
+    training), ValueError if it is damaged or was written with other settings.
+    """
+    _check_settings(data, epochs, batch_size, lr, weight_decay, seed, batches)
+    _check_labels(data, loss)
+    device = _device(device)
+    half = _half_precision(amp, device)
+    net.to(device), loss.to(device)
+    source = _in_memory(data, device)
+    optimizer = torch.optim.AdamW(parameter_groups(net, loss, weight_decay), lr=lr)
+    scaler = torch.amp.GradScaler(device.type, enabled=half is torch.float16)  # fp16 gradients underflow unscaled
+
+    records: list[Record] = []
+    keeper = None
+    if checkpoint is not None:
+        settings = {
+            "epochs": epochs, "batch_size": batch_size, "lr": lr, "weight_decay": weight_decay, "seed": seed,
+            "augment": _name(augment), "batches": _name(batches), "amp": str(half),
+        }  # fmt: skip
+        keeper = Checkpoint(checkpoint, net, loss, optimizer, scaler, settings | _fingerprint(data))
+        records = keeper.resume()
+
+    first = len(records) + 1
+    quiet = not show_progress(progress)
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        for epoch in range(first, epochs + 1):
+            began = time.perf_counter()
+            torch.manual_seed(_key(seed, epoch, "global"))  # dropout and the like
+            generator = torch.Generator().manual_seed(_key(seed, epoch, "augment"))
+            plan = _plan(data, epoch, seed, batch_size, batches)
+            if records and len(plan) != records[-1]["steps"]:
+                raise ValueError(
+                    f"batches: {len(plan)} in epoch {epoch}, {records[-1]['steps']} before; expected equally many in"
+                    " every epoch, because the learning rate follows one cycle over all steps"
+                )
+            total = epochs * len(plan)
+            losses = torch.zeros(len(plan), device=device)
+            net.train(), loss.train()
+
+            feed = _load(source, plan, device, workers, _key(seed, epoch, "workers"))
+            bar = tqdm(feed, f"epoch {epoch}/{epochs}", len(plan), leave=False, disable=quiet)
+            for i, (images, labels) in enumerate(bar):
+                step = (epoch - 1) * len(plan) + i
+                if on_step is not None:
+                    on_step(step, total)
+                share, beta1 = one_cycle(step, total)
+                for group in optimizer.param_groups:
+                    group["lr"], group["betas"] = lr * share, (beta1, 0.999)
+
+                if augment is not None:
+                    images = augment(images, generator)  # (B, C, H, W)
+                with torch.autocast(device.type, half, enabled=half is not None):
+                    embeddings = net(images)  # (B, d)
+                if half is not None:
+                    embeddings = embeddings.float()
+                try:
+                    value = loss(embeddings, labels)  # scalar
+                except ValueError as error:  # losses refuse NaN; say where in the training it appeared
+                    if embeddings.isfinite().all():
+                        raise
+                    raise _diverged("embeddings", epoch, i, losses, records) from error
+                if value.ndim:
+                    raise ValueError(f"loss: returned shape {tuple(value.shape)}; expected a scalar (reduction='mean')")
+                losses[i] = value.detach()
+                if device.type == "cpu" or i % 50 == 49 or i + 1 == len(plan):  # on a GPU, looking means waiting
+                    if not losses[: i + 1].isfinite().all():
+                        raise _diverged("loss", epoch, i, losses, records)
+                    bar.set_postfix(loss=f"{losses[i]:.3f}", refresh=False)
+
+                optimizer.zero_grad()
+                scaler.scale(value).backward()
+                scaler.step(optimizer)
+                scaler.update()
+
+            records.append({"epoch": epoch, "loss": losses.mean().item(), "lr": lr * share, "steps": len(plan),
+                            "seconds": time.perf_counter() - began})  # fmt: skip
+            if on_epoch is not None:
+                on_epoch(epoch, records[-1])
+            if keeper is not None:
+                keeper.write(records)
+    return records
+
+
+def one_cycle(step: int, total: int, warmup: float = 0.2) -> tuple[float, float]:
+    """Share of the peak learning rate and AdamW's β₁ at `step` of `total`: up in the first fifth, then down to nothing.
+
+    Both halves are half cosine waves: 1/25 → 1 → 1/250,000, while β₁ goes .95 → .85 → .95 (much momentum at small
+    steps, little at large ones). A function of the step alone, so there is no state to save.
+    Source: Smith and Topin, "Super-Convergence" (2017, arXiv:1708.07120); the same numbers as torch's `OneCycleLR`.
+    """
+    top = max(warmup * total - 1, 0.0)  # the step at the peak (seldom a whole number)
+    low, half_way = (
+        (1 / 25, step / top if top else 1.0) if step <= top else (1 / 25e4, (total - 1 - step) / (total - 1 - top))
+    )
+    wave = (1 - math.cos(math.pi * half_way)) / 2  # 0 at the ends, 1 at the peak
+    return low + (1 - low) * wave, 0.95 - 0.10 * wave
+
+
+def parameter_groups(net: nn.Module, loss: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Two parameter groups: decayed, and not decayed. This is the one place that decides.
+
+    Not decayed are (1) one-dimensional parameters of the net: biases and the scales and offsets of normalisations;
+    (2) what any module inside net or loss names in its attribute `no_weight_decay: tuple[str, ...]`, for example
+    `("bias",)`. Parameters that do not require a gradient are in neither group.
+    ValueError when a module names a parameter that it does not have, or when nothing is left to learn.
+    """
+    spared = {id(p) for p in net.parameters() if p.ndim <= 1}
+    for module in (*net.modules(), *loss.modules()):
+        for name in getattr(module, "no_weight_decay", ()):
+            if not hasattr(module, name):
+                raise ValueError(f"no_weight_decay: {type(module).__name__} names {name!r}, which it does not have")
+            spared.add(id(getattr(module, name)))
+    unique = {id(p): p for p in (*net.parameters(), *loss.parameters()) if p.requires_grad}
+    if not unique:
+        raise ValueError("net, loss: neither has a parameter that requires a gradient; nothing to train")
+    groups = [
+        {"params": [p for i, p in unique.items() if i not in spared], "weight_decay": weight_decay},
+        {"params": [p for i, p in unique.items() if i in spared], "weight_decay": 0.0},
+    ]
+    return [group for group in groups if group["params"]]
+
+
+@dataclass(frozen=True)
+class ShiftAndGain:
+    """Augmentation: shift each image by up to `pixels` in each direction, scale its light by up to ± `gain`.
+
+    `ShiftAndGain()(images (B, C, H, W) float in [-1, 1], generator)` → same shape. Whole pixels; the border row or
+    column repeats into the gap. The light is x + 1, so black stays black; bright pixels may exceed 1.
+    """
+
+    pixels: int = 2
+    gain: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.pixels < 0:
+            raise ValueError(f"pixels: {self.pixels}; expected 0 or more")
+        if not 0 <= self.gain < 1:
+            raise ValueError(f"gain: {self.gain}; expected 0 <= gain < 1")
+
+    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        b, _, h, w = images.shape
+        # Drawn on the CPU on every device, so that a GPU trains on the same pictures.
+        shift = torch.randint(-self.pixels, self.pixels + 1, (2, b, 1), generator=generator).to(images.device)
+        gain = 1 + self.gain * (2 * torch.rand(b, 1, 1, 1, generator=generator) - 1).to(images.device)
+        rows = (torch.arange(h, device=images.device) + shift[0]).clamp(0, h - 1)  # (B, H)
+        columns = (torch.arange(w, device=images.device) + shift[1]).clamp(0, w - 1)  # (B, W)
+        which = torch.arange(b, device=images.device)[:, None, None]
+        moved = images.permute(0, 2, 3, 1)[which, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+        return moved * gain + (gain - 1)  # = (x + 1) · gain - 1
+
+
+def shift_and_gain(pixels: int = 2, gain: float = 0.1) -> ShiftAndGain:
+    """The augmentation of the standard trainings: `fit(..., augment=shift_and_gain())`."""
+    return ShiftAndGain(pixels, gain)
+
+
+def embed(net: nn.Module, data: Any, batch_size: int = 512, device: str | torch.device | None = None) -> Tensor:
+    """Embeddings `(N, d)` of all images of `data` in their order, float32 on the CPU.
+
+    Runs in `eval()` mode and restores the mode of every part of the net. `device`: where the net is, unless named.
+    `data` as for `fit`; labels are not needed, a tensor of images `(N, C, H, W)` will do.
+    """
+    return _embed(net, data, batch_size, device)[0]
+
+
+def accuracy(net: nn.Module, loss: nn.Module, data: Any, batch_size: int = 512) -> float:
+    """Share of images whose largest `loss.logits` (margin-free) is that of their label."""
+    logits: Callable[[Tensor], Tensor] | None = getattr(loss, "logits", None)
+    if logits is None:
+        raise ValueError(f"loss: {type(loss).__name__} has no logits; accuracy needs a loss that classifies")
+    embeddings, labels = _embed(net, data, batch_size)
+    if len(labels) != len(embeddings):
+        raise ValueError(f"data: {type(data).__name__} has no labels to compare with")
+    home = next(loss.parameters(), embeddings).device
+    with torch.no_grad():
+        found = torch.cat([logits(e.to(home)).argmax(1).cpu() for e in embeddings.split(batch_size)])  # (N,)
+    return (found == labels).float().mean().item()
+
+
+@torch.no_grad()
+def _embed(
+    net: nn.Module, data: Any, batch_size: int, device: str | torch.device | None = None
+) -> tuple[Tensor, Tensor]:
+    """Embeddings (N, d) and labels (N,), both on the CPU."""
+    if batch_size < 1:
+        raise ValueError(f"batch_size: {batch_size}; expected at least 1")
+    plan = list(torch.arange(_length(data)).split(batch_size))
+    device = next(net.parameters(), torch.empty(0)).device if device is None else torch.device(device)
+    modes = {module: module.training for module in net.modules()}
+    try:
+        net.to(device).eval()
+        pairs = [(net(x).float().cpu(), y.cpu()) for x, y in _load(_in_memory(data, device), plan, device)]
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+    embeddings, labels = zip(*pairs, strict=True)
+    return torch.cat(embeddings), torch.cat(labels)
+
+
+def seed_everything(seed: int) -> None:
+    """Seed the global generators of torch (all devices), numpy and random: the start weights of nets and losses, say.
+
+    `fit` does not need it: it draws from generators of its own.
+    """
+    if not 0 <= seed < 2**32:
+        raise ValueError(f"seed: {seed}; expected 0 <= seed < 2**32")
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 (the global one is meant)
+    torch.manual_seed(seed)
+
+
+def show_progress(wanted: bool | None = None) -> bool:
+    """Whether to draw progress bars. The first of these that says something decides:
+
+    1. `wanted`, the caller's own word;
+    2. the environment variable FACELEARN_PROGRESS: 0 or 1;
+    3. under pytest (so under nbval too, whose kernels inherit PYTEST_VERSION): no;
+    4. stderr is a terminal, or the kernel was started by a Jupyter server for a person with the notebook open (which
+       sets JPY_SESSION_NAME): yes. Otherwise no: a log file, or a notebook executed by nbclient or nbconvert.
+    """
+    if wanted is not None:
+        return wanted
+    setting = os.environ.get("FACELEARN_PROGRESS", "")
+    if setting not in ("", "0", "1"):
+        raise ValueError(f"FACELEARN_PROGRESS: {setting!r}; expected 0 or 1")
+    if setting:
+        return setting == "1"
+    if "PYTEST_VERSION" in os.environ:
+        return False
+    return sys.stderr.isatty() or "JPY_SESSION_NAME" in os.environ
+
+
+# ---- what fit calls -------------------------------------------------------------------------------------
+
+
+class _InMemory(NamedTuple):
+    images: Tensor  # (N, C, H, W) uint8
+    labels: Tensor  # (N,) int64
+
+
+def _in_memory(data: Any, device: torch.device) -> Any:
+    """The set's tensors on the device if it holds them, else the set itself."""
+    images, labels = getattr(data, "images", None), getattr(data, "labels", None)
+    if isinstance(images, Tensor) and isinstance(labels, Tensor) and images.dtype == torch.uint8:
+        return _InMemory(images.to(device), labels.to(device))
+    return data
+
+
+def _load(
+    source: Any, plan: list[Tensor], device: torch.device, workers: int = 0, seed: int = 0
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """For each index tensor of the plan: images float (B, C, H, W), labels (B,)."""
+    if isinstance(source, _InMemory):
+        for index in plan:
+            index = index.to(device)
+            yield to_float(source.images[index]), source.labels[index]
+        return
+    generator = torch.Generator().manual_seed(seed)  # its own: a DataLoader draws from the global one otherwise
+    lists = [index.tolist() for index in plan]
+    for batch in DataLoader(source, batch_sampler=lists, num_workers=workers, generator=generator):
+        images, labels = batch[:2] if isinstance(batch, (tuple, list)) else (batch, torch.empty(0))
+        images = images.to(device)
+        yield to_float(images) if images.dtype == torch.uint8 else images, labels.to(device)
+
+
+def _plan(data: Any, epoch: int, seed: int, batch_size: int, batches: Batches | None) -> list[Tensor]:
+    """The epoch's batches as index tensors on the CPU."""
+    generator = torch.Generator().manual_seed(_key(seed, epoch, "order"))
+    n = _length(data)
+    if batches is None:
+        return list(torch.randperm(n, generator=generator)[: n - n % batch_size].split(batch_size))
+    plan = [torch.as_tensor(index).cpu() for index in batches(data.labels.cpu(), epoch, generator)]
+    if not plan or any(index.numel() == 0 for index in plan):
+        raise ValueError(f"batches: {_name(batches)} gave no batch, or an empty one, in epoch {epoch}")
+    low, high = min(int(index.min()) for index in plan), max(int(index.max()) for index in plan)
+    if low < 0 or high >= n:
+        raise ValueError(f"batches: {_name(batches)} gave indices {low} to {high}; data has 0 to {n - 1}")
+    return plan
+
+
+def _check_settings(
+    data: Any,
+    epochs: int,
+    batch_size: int,
+    lr: float,
+    weight_decay: float,
+    seed: int,
+    batches: Batches | None,
+) -> None:
+    for name, value, least in (("epochs", epochs, 1), ("batch_size", batch_size, 1), ("seed", seed, 0)):
+        if not isinstance(value, int) or value < least:
+            raise ValueError(f"{name}: {value!r}; expected an integer of at least {least}")
+    if not (math.isfinite(lr) and lr > 0):
+        raise ValueError(f"lr: {lr}; expected a positive number")
+    if not (math.isfinite(weight_decay) and weight_decay >= 0):
+        raise ValueError(f"weight_decay: {weight_decay}; expected 0 or more")
+    n = _length(data)
+    if batches is None and batch_size > n:
+        raise ValueError(f"batch_size: {batch_size}; but data has only {n} images")
+    if batches is not None and not isinstance(getattr(data, "labels", None), Tensor):
+        raise ValueError(f"data: {type(data).__name__} has no tensor .labels (N,), which batches needs")
+
+
+def _check_labels(data: Any, loss: nn.Module) -> None:
+    """Before they reach a GPU, where an index out of range ends the process."""
+    labels = getattr(data, "labels", None)
+    if not isinstance(labels, Tensor) or len(labels) == 0:
+        return
+    low, high = int(labels.min()), int(labels.max())
+    for module in loss.modules():
+        classes = getattr(module, "num_classes", None)
+        if isinstance(classes, int) and not 0 <= low <= high < classes:
+            raise ValueError(f"labels: {low} to {high}; {type(module).__name__} expects 0 to {classes - 1}")
+
+
+def _length(data: Any) -> int:
+    if not isinstance(data, Sized) or not hasattr(data, "__getitem__"):
+        raise ValueError(f"data: {type(data).__name__}; expected .images and .labels, or a Dataset with a length")
+    if len(data) == 0:
+        raise ValueError(f"data: {type(data).__name__} is empty")
+    return len(data)
+
+
+def _device(device: str | torch.device | None) -> torch.device:
+    if device is None:
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(device)
+
+
+def _half_precision(amp: bool | str, device: torch.device) -> torch.dtype | None:
+    if amp is True:
+        amp = "bf16" if device.type != "cuda" or torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+    choices = {False: None, "bf16": torch.bfloat16, "fp16": torch.float16}
+    if amp not in choices:
+        raise ValueError(f"amp: {amp!r}; expected True, False, 'bf16' or 'fp16'")
+    return choices[amp]
+
+
+def _key(seed: int, epoch: int, purpose: str) -> int:
+    """A 64-bit seed of its own for each (seed, epoch, purpose)."""
+    return int.from_bytes(hashlib.blake2b(f"{seed} {epoch} {purpose}".encode(), digest_size=8).digest(), "little")
+
+
+def _diverged(what: str, epoch: int, i: int, losses: Tensor, records: list[Record]) -> FloatingPointError:
+    """The error that says when the training broke, from the losses of this epoch up to batch i."""
+    seen = losses[: i if what == "embeddings" else i + 1].tolist()
+    bad = next((k for k, value in enumerate(seen) if not math.isfinite(value)), i)
+    last = (
+        f"{seen[bad - 1]:.4g}"
+        if bad
+        else f"{records[-1]['loss']:.4g} (mean of epoch {epoch - 1})"
+        if records
+        else "none"
+    )
+    found = f"the loss is {seen[bad]}" if bad < len(seen) else "the embeddings are not finite"
+    return FloatingPointError(
+        f"{found} at step {(epoch - 1) * len(losses) + bad} (batch {bad} of epoch {epoch}); last finite loss: {last}."
+        " Likely causes: lr too high; a scale or margin too large for the start of training; images or labels that are"
+        " not finite or out of range; float16 overflow (try amp='bf16')"
+    )
+
+
+def _name(thing: object) -> str:
+    """A function's name, or an object's repr, without its address."""
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(thing))
+
+
+def _fingerprint(data: Any) -> dict[str, Any]:
+    """Length and, for sets in memory, a hash over all labels and about a thousand images."""
+    source = _in_memory(data, torch.device("cpu"))
+    if not isinstance(source, _InMemory):
+        return {"data": len(data)}
+    some = source.images[:: max(1, len(source.images) // 1000)]
+    return {"data": len(data), "data content": content_hash({"images": some, "labels": source.labels})[:16]}

@@ -1,0 +1,223 @@
+"""The frame of the checks: what it accepts, what it finds, and what it says."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from facelearn import check
+from facelearn.check.framework import Case, Exercise, Mistake, Text, language
+from tests.check.conformance import assert_check, assert_message
+
+
+def shifted(cos, margin):
+    """cos(θ + margin): the exercise that the tests below are about."""
+    sin = (1 - cos**2).clamp_min(0).sqrt()
+    return cos * math.cos(margin) - sin * math.sin(margin)
+
+
+def cases(generator):
+    cos = 1.8 * torch.rand(16, generator=generator, dtype=torch.float64) - 0.9
+    yield Case(cos, 0.5)
+    yield Case(torch.tensor([0.0, 0.5], dtype=torch.float64), 0.3, name=Text("two angles", "两个角"))
+
+
+DEGREES = Mistake(
+    lambda cos, margin: shifted(cos, math.radians(margin)),
+    Text("the margin is in radians, not degrees", "间隔的单位是弧度，不是角度"),
+)
+
+
+@pytest.fixture
+def exercise():
+    return Exercise("ex1", shifted, cases, mistakes=[DEGREES], gradients=(0,))
+
+
+def wrong_sign(cos, margin):
+    return shifted(cos, -margin)
+
+
+def no_margin(cos, margin):
+    return cos * 1.0
+
+
+def detached(cos, margin):
+    return shifted(cos.detach(), margin) + 0 * cos
+
+
+def test_accepts_the_solution_and_rejects_planted_answers(exercise):
+    wrong = [(wrong_sign, "expected"), no_margin, (DEGREES.function, "radians"), (detached, "gradient")]
+    assert_check(exercise, shifted, wrong)
+
+
+def test_accepts_another_way_to_the_same_values(exercise):
+    assert exercise.examine(lambda cos, margin: torch.cos(torch.arccos(cos) + margin))
+
+
+FINDINGS = {
+    "inputs": lambda cos, margin: shifted(cos.mul_(1.0001), margin),
+    "shape": lambda cos, margin: shifted(cos, margin)[:, None],
+    "dtype": lambda cos, margin: shifted(cos, margin).float(),
+    "type": lambda cos, margin: shifted(cos, margin).tolist(),
+    "finite": lambda cos, margin: torch.sqrt(shifted(cos, margin)),
+    "value": lambda cos, margin: shifted(cos, margin) * torch.where(cos > 0.4, 1.01, 1.0),
+    "no gradient": lambda cos, margin: shifted(cos.detach(), margin),
+    "gradient": lambda cos, margin: shifted(cos, margin).detach() + cos - cos.detach(),
+    "exception at": lambda cos, margin: cos.nothing,
+}
+
+
+@pytest.mark.parametrize("kind", FINDINGS)
+def test_each_kind_of_error_is_told_as_such(kind, exercise):
+    outcome = exercise.examine(FINDINGS[kind])
+    assert outcome.kind == kind
+    assert_message(outcome, "ex1")
+
+
+def test_a_gradient_that_is_nan_where_the_value_is_right():
+    edge = Exercise("ex2", lambda cos: 1.0 * cos, lambda g: [Case(torch.ones(1, dtype=torch.float64))], gradients=(0,))
+    plain = edge.examine(lambda cos: torch.cos(torch.arccos(cos)))
+    assert plain.kind == "gradient finite"
+    assert "nan" in plain.text.en
+    assert "cos = 1" in plain.text.en
+
+
+def test_the_message_shows_input_answer_and_right_answer(exercise):
+    def off_at_one_half(cos, margin):
+        return torch.where(cos == 0.5, 0.25, shifted(cos, margin))
+
+    line = exercise.examine(off_at_one_half).text.en
+    expected = math.cos(math.pi / 3 + 0.3)
+    assert line == f"ex1: for the input two angles (cos = 0.5, margin = 0.3) got 0.25, expected {expected:.6g}"
+
+
+def test_a_difference_beyond_the_digits_shown_is_still_visible(exercise):
+    got, expected = (
+        exercise.examine(lambda cos, margin: shifted(cos, margin) * (1 + 3e-6))
+        .text.en.partition("got ")[2]
+        .split(", expected ")
+    )
+    assert got != expected
+
+
+def test_an_exception_is_one_line_with_its_place(exercise, capsys):
+    def broken(cos, margin):
+        rows = cos.shape[0]
+        return cos.reshape(rows + 1)
+
+    assert not exercise(broken)
+    (line,) = capsys.readouterr().out.splitlines()
+    assert "RuntimeError" in line
+    assert "(line 3 of the function)" in line
+
+
+def test_the_line_is_in_the_language_of_the_folder(exercise, tmp_path, monkeypatch, capsys):
+    monkeypatch.delenv("FACELEARN_LANG", raising=False)
+    lines = {}
+    for folder in ("en", "zh", "elsewhere"):
+        (tmp_path / folder).mkdir()
+        monkeypatch.chdir(tmp_path / folder)
+        exercise(DEGREES.function)
+        lines[folder] = capsys.readouterr().out
+    assert lines["en"] == lines["elsewhere"] == "ex1: the margin is in radians, not degrees\n"
+    assert lines["zh"] == "ex1: 间隔的单位是弧度，不是角度\n"
+    monkeypatch.setenv("FACELEARN_LANG", "zh")
+    assert language() == "zh"
+    monkeypatch.setenv("FACELEARN_LANG", "fr")
+    with pytest.raises(ValueError, match=r"FACELEARN_LANG='fr': expected en or zh"):
+        language()
+
+
+def test_outcome_is_true_or_false_and_leaves_no_output_of_its_own(exercise):
+    passed, failed = exercise.examine(shifted), exercise.examine(no_margin)
+    assert passed == True  # noqa: E712 - like a bool
+    assert failed == False  # noqa: E712
+    assert (repr(passed), repr(failed)) == ("True", "False")
+    assert passed._ipython_display_() is None
+
+
+def test_only_the_first_answer_none_means_not_begun(exercise):
+    def forgot_a_return(cos, margin):
+        return shifted(cos, margin) if len(cos) > 2 else None
+
+    assert exercise.examine(forgot_a_return).kind == "type"
+    assert exercise.examine(3).kind == "callable"
+
+
+def test_a_mistake_must_match_everywhere():
+    """A learner whose answers equal a named mistake on some inputs only is not told of that mistake."""
+    half = Mistake(lambda x: abs(x), Text("abs", "绝对值"))
+    identity = Exercise("ex1", lambda x: x, lambda g: [Case(1.0), Case(-1.0), Case(-2.0)], mistakes=[half])
+    assert identity.examine(abs).kind == "mistake"
+    assert identity.examine(lambda x: max(x, -1.0)).kind == "value"
+
+
+def test_the_learners_random_state_is_left_alone(exercise):
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    exercise.examine(lambda cos, margin: shifted(cos, margin) + 0 * torch.rand(1, dtype=cos.dtype))
+    assert torch.rand(1) == expected
+
+
+@pytest.mark.parametrize(
+    ("expected", "good", "bad"),
+    [
+        (2.0, [2, 2.0, np.float64(2), torch.tensor(2.0)], [True, "2", [2.0], 3, torch.tensor([2.0])]),
+        (True, [True, np.True_, torch.tensor(True)], [False, 1, 1.0, "True"]),
+        ("arcface", ["arcface"], ["cosface", 3]),
+        ({(0, 1), (1, 2)}, [{(1, 2), (0, 1)}], [{(0, 1)}, [(0, 1), (1, 2)]]),
+        ((1.0, "a"), [(1.0, "a"), [1.0, "a"]], [(1.0,), (1.0, "b"), 1.0]),
+        ({"far": 0.1}, [{"far": 0.1}], [{"tar": 0.1}, {"far": 0.2}, 0.1]),
+        (np.arange(3), [np.arange(3)], [np.arange(4), np.arange(3.0), [0, 1, 2], np.arange(3) + 1]),
+        (float("nan"), [float("nan")], [0.0]),
+        (float("-inf"), [float("-inf")], [0.0, float("inf")]),
+    ],
+)
+def test_kinds_of_answers(expected, good, bad):
+    exercise = Exercise("ex1", lambda x: expected, lambda g: [Case(1)])
+    assert all(exercise.examine(lambda x, answer=answer: answer) for answer in good)
+    for answer in bad:
+        outcome = exercise.examine(lambda x, answer=answer: answer)
+        assert not outcome, answer
+        assert_message(outcome, "ex1")
+
+
+def test_rules_ask_for_what_has_no_reference():
+    def rising(function):
+        angles = torch.linspace(0, math.pi, 50, dtype=torch.float64)
+        return None if (function(angles).diff() < 0).all() else Text("not falling on (0, π)", "在 (0, π) 上不递减")
+
+    exercise = Exercise("ex3", rules=[rising])
+    wrong = [(lambda a: torch.cos(2 * a), "not falling"), lambda a: a, lambda a: torch.cos(a + 0.5)]
+    assert_check(exercise, torch.cos, wrong)
+    assert exercise.examine(lambda a: a.nothing).kind == "exception"
+
+
+def test_an_exercise_needs_something_to_ask_for():
+    with pytest.raises(ValueError, match="ex9: expected a reference with cases"):
+        Exercise("ex9")
+    with pytest.raises(ValueError, match="ex9"):
+        Exercise("ex9", shifted)
+
+
+@pytest.mark.parametrize(
+    ("reference", "wrong", "why"),
+    [
+        (shifted, [no_margin, no_margin], "at least three"),
+        (no_margin, [wrong_sign, no_margin, FINDINGS["shape"]], "solution is rejected"),
+        (shifted, [wrong_sign, shifted, no_margin], "planted answer 1"),
+        (shifted, [wrong_sign, no_margin, FINDINGS["exception at"]], "planted answer 2"),
+        (shifted, [wrong_sign, no_margin, (FINDINGS["shape"], "degrees")], "does not say 'degrees'"),
+    ],
+)
+def test_assert_check_itself_fails_where_it_should(reference, wrong, why):
+    with pytest.raises(AssertionError, match=why):
+        assert_check(Exercise("ex1", reference, cases), shifted, wrong)
+
+
+def test_modules_are_found_by_name():
+    assert check.framework.Exercise is Exercise
+    with pytest.raises(AttributeError, match=r"no file facelearn/check/nosuch\.py"):
+        _ = check.nosuch
