@@ -1,0 +1,427 @@
+"""Verification numbers against brute force, scikit-learn, closed forms and simulation."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import norm
+from sklearn.metrics import roc_auc_score, roc_curve
+
+from facelearn.verification import VerificationResult, all_pairs, compare, evaluate_pairs, fold_pairs, score_pairs
+
+
+def at_angles(scores):
+    """Two-dimensional embeddings and pairs whose cosines are the given scores: row 0 against all others."""
+    scores = np.asarray(scores, dtype=np.float64)
+    rows = np.stack([scores, np.sqrt(1 - scores**2)], axis=1)
+    pairs = np.stack([np.zeros(len(scores), np.int64), np.arange(1, len(scores) + 1)], axis=1)
+    return np.concatenate([[[1.0, 0.0]], rows]), pairs
+
+
+def from_scores(scores, same, people=None, folds=None):
+    scores, same = np.asarray(scores, dtype=np.float64), np.asarray(same)
+    pairs = np.arange(2 * len(scores)).reshape(-1, 2)
+    folds = np.arange(len(scores)) * 10 // len(scores) if folds is None else np.asarray(folds)
+    return VerificationResult(scores, same, pairs, people, folds)
+
+
+def brute_points(scores, same):
+    """(threshold, FAR, TAR) for "accept nothing" and every distinct score, by counting."""
+    points = [(math.inf, 0.0, 0.0)]
+    for t in sorted(set(scores), reverse=True):
+        accepted = scores >= t
+        points.append((t, (accepted & ~same).sum() / (~same).sum(), (accepted & same).sum() / same.sum()))
+    return points
+
+
+def brute_eer(points):
+    for (_, far0, tar0), (_, far1, tar1) in itertools.pairwise(points):
+        excess0, excess1 = far0 + tar0 - 1, far1 + tar1 - 1
+        if excess0 < 0 <= excess1:
+            share = excess0 / (excess0 - excess1)
+            return far0 + share * (far1 - far0)
+    raise AssertionError
+
+
+def brute_accuracy(scores, same, folds):
+    """The documented rule, tried on every distinct training score: strictest best, then the middle of the gap."""
+    accuracies = []
+    for fold in sorted(set(folds[folds >= 0])):
+        train, test = (folds != fold) & (folds >= 0), folds == fold
+        candidates = [math.inf, *sorted(set(scores[train]), reverse=True)]
+        correct = [((scores[train] >= t) == same[train]).sum() for t in candidates]
+        best = int(np.argmax(correct))
+        following = [*candidates[1:], -math.inf][best]
+        threshold = math.inf if best == 0 else (candidates[best] + following) / 2
+        accuracies.append(((scores[test] >= threshold) == same[test]).mean())
+    return np.array(accuracies)
+
+
+@st.composite
+def scored_pairs(draw):
+    """Scores on a coarse grid, so most of them tie, of both kinds."""
+    n = draw(st.integers(4, 60))
+    levels = draw(st.integers(1, 12))
+    scores = np.array(draw(st.lists(st.integers(-levels, levels), min_size=n, max_size=n))) / levels
+    same = np.array(draw(st.lists(st.booleans(), min_size=n, max_size=n)))
+    same[0], same[-1] = True, False
+    return scores, same
+
+
+@given(scored_pairs())
+@settings(max_examples=150, deadline=None)
+def test_equals_brute_force_and_sklearn_under_ties(case):
+    scores, same = case
+    embeddings, pairs = at_angles(scores)
+    result = evaluate_pairs(embeddings, pairs, same)
+    np.testing.assert_allclose(result.scores, scores, atol=1e-12)
+    points = brute_points(scores, same)
+    assert result.auc == pytest.approx(roc_auc_score(same, scores), abs=1e-12)
+    wins = (scores[same][:, None] > scores[~same]).mean() + (scores[same][:, None] == scores[~same]).mean() / 2
+    assert result.auc == pytest.approx(wins, abs=1e-12)
+    assert result.eer == pytest.approx(brute_eer(points), abs=1e-12)
+    far, tar, thresholds = roc_curve(same, scores, drop_intermediate=False)
+    np.testing.assert_array_equal(result.roc.far, far)
+    np.testing.assert_array_equal(result.roc.tar, tar)
+    np.testing.assert_allclose(result.roc.thresholds, thresholds, atol=1e-12)
+    impostors = (~same).sum()
+    for limit in {1 / impostors, 0.31, 0.5, 2 / 3, 0.99} - {1.0}:
+        if limit >= 1 / impostors:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                found, threshold = result.tar_at(limit), result.threshold_at(limit)
+            assert found == max(t for _, f, t in points if f <= limit)
+            assert ((result.scores >= threshold) & same).sum() / same.sum() == found
+            assert ((result.scores >= threshold) & ~same).sum() / impostors <= limit
+
+
+@given(scored_pairs(), st.integers(2, 5))
+@settings(max_examples=100, deadline=None)
+def test_fold_accuracy_equals_brute_force(case, num_folds):
+    scores, same = case
+    folds = np.arange(len(scores)) % num_folds - (num_folds > 3)  # with -1: pairs that take no part
+    result = from_scores(scores, same, folds=folds)
+    others = [same[(folds != f) & (folds >= 0)] for f in set(folds[folds >= 0])]
+    if any(kinds.all() or not kinds.any() for kinds in others):
+        with pytest.raises(ValueError, match="folds"):
+            _ = result.accuracy
+        return
+    expected = brute_accuracy(scores, same, folds)
+    np.testing.assert_allclose(result.fold_accuracies, expected, atol=1e-12)
+    assert result.accuracy == pytest.approx(expected.mean())
+    assert result.accuracy_std == pytest.approx(expected.std(ddof=1))
+
+
+@given(scored_pairs(), st.integers(0, 2**32 - 1))
+@settings(max_examples=50, deadline=None)
+def test_integer_weights_are_repetitions(case, seed):
+    """A resample's weights give what physically repeating the pairs gives: the whole bootstrap rests on this."""
+    scores, same = case
+    rng = np.random.default_rng(seed)
+    people = rng.integers(0, 6, size=(len(scores), 2))
+    people[same, 1] = people[same, 0]
+    people[~same, 1] = (people[~same, 0] + rng.integers(1, 6, size=(~same).sum())) % 6
+    folds = np.arange(len(scores)) % 3
+    result = from_scores(scores, same, people, folds)
+    from facelearn.verification import _by_person
+
+    times = rng.integers(0, 4, size=6)
+    weight = np.where(same, times[people[:, 0]], times[people[:, 0]] * times[people[:, 1]])
+    s, k, f = (np.repeat(x, weight) for x in (scores, same, folds))
+    if k.all() or not k.any():
+        return
+    auc, eer, tar = result._statistics(["auc", "eer", "tar@0.3"], _by_person(times))
+    points = brute_points(s, k)
+    assert auc == pytest.approx(roc_auc_score(k, s), abs=1e-12)
+    assert eer == pytest.approx(brute_eer(points), abs=1e-12)
+    assert tar == max(t for _, far, t in points if far <= 0.3)
+    if all(len(set(same[folds != fold])) == 2 for fold in range(3)) and len(set(f)) == 3:
+        (accuracy,) = result._statistics(["accuracy"], _by_person(times))
+        assert accuracy == pytest.approx(brute_accuracy(s, k, f).mean(), abs=1e-12)
+
+
+def test_gaussian_scores_have_the_closed_form_eer_and_auc():
+    d_prime, n = 2.0, 400_000
+    rng = np.random.default_rng(0)
+    same = np.arange(2 * n) < n
+    result = from_scores(rng.normal(size=2 * n) + d_prime * same, same)
+    assert result.eer == pytest.approx(norm.cdf(-d_prime / 2), abs=1e-3)  # 4 standard errors are .0023
+    assert result.auc == pytest.approx(norm.cdf(d_prime / math.sqrt(2)), abs=1e-3)
+    assert result.tar_at(1e-2) == pytest.approx(norm.sf(norm.isf(1e-2) - d_prime), abs=5e-3)
+
+
+def test_perfect_useless_and_constant_scores():
+    same = np.array([True, True, False, False])
+    perfect = from_scores([0.9, 0.8, 0.1, 0.2], same)
+    assert (perfect.auc, perfect.eer, perfect._curve.tar_at(0.5)) == (1.0, 0.0, 1.0)
+    reversed_ = from_scores([0.1, 0.2, 0.9, 0.8], same)
+    assert (reversed_.auc, reversed_.eer) == (0.0, 1.0)
+    constant = from_scores([0.5] * 4, same)
+    assert (constant.auc, constant.eer, constant._curve.tar_at(0.99)) == (0.5, 0.5, 0.0)
+
+
+def test_a_leaked_threshold_would_score_higher():
+    """Pure noise: a threshold that has seen its test fold gains, the honest one gains nothing."""
+    rng = np.random.default_rng(3)
+    honest, leaky = [], []
+    for _ in range(30):
+        scores, same = rng.normal(size=200), np.tile([True, False], 100)
+        folds = np.arange(200) * 10 // 200
+        honest.append(from_scores(scores, same, folds=folds).accuracy)
+        best = [max(((scores >= t) == same)[folds == f].mean() for t in scores[folds == f]) for f in range(10)]
+        leaky.append(np.mean(best))
+    assert abs(np.mean(honest) - 0.5) < 0.02
+    assert np.mean(leaky) > 0.58
+
+
+def test_the_threshold_of_a_fold_ignores_that_folds_scores():
+    rng = np.random.default_rng(4)
+    scores, same = rng.normal(size=100), np.tile([True, False], 50)
+    before = from_scores(scores, same).fold_thresholds
+    scores[:10] = 100 * rng.normal(size=10)  # fold 0 changed beyond recognition
+    after = from_scores(scores, same).fold_thresholds
+    assert before[0] == after[0]
+    assert (before[1:] != after[1:]).any()
+
+
+def test_folds_made_from_identities_share_nobody():
+    labels = np.repeat(np.arange(30), 3)
+    embeddings = np.random.default_rng(0).normal(size=(90, 8))
+    pairs, same = all_pairs(labels)
+    result = evaluate_pairs(embeddings, pairs, same, identities=labels)
+    people = [set(labels[pairs[result.folds == f]].ravel()) for f in range(10)]
+    assert set(range(30)) == set.union(*people)
+    assert all(not a & b for a, b in itertools.combinations(people, 2))
+    assert (result.folds[same] >= 0).all()  # only impostor pairs straddle
+    assert len(result.fold_accuracies) == 10
+    few = labels < 4
+    small = evaluate_pairs(embeddings[few], *all_pairs(labels[few]), identities=labels[few])
+    assert len(small.fold_accuracies) == 2
+    contiguous = evaluate_pairs(embeddings, pairs, same)
+    assert (np.diff(contiguous.folds) >= 0).all()
+    assert set(np.bincount(contiguous.folds)) <= {400, 401}
+
+
+def test_given_folds_that_share_people_are_told():
+    labels = np.repeat(np.arange(20), 2)
+    pairs, same = all_pairs(labels)
+    embeddings = np.random.default_rng(0).normal(size=(40, 4))
+    with pytest.warns(UserWarning, match="20 people are in more than one fold"):
+        evaluate_pairs(embeddings, pairs, same, identities=labels, folds=np.arange(len(pairs)) % 10)
+    drawn, kinds, folds = fold_pairs(labels, per_fold=2, num_folds=5)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        evaluate_pairs(embeddings, drawn, kinds, identities=labels, folds=folds)
+
+
+def test_all_pairs_and_fold_pairs():
+    labels = ["b", "a", "b", "c", "a"]
+    pairs, same = all_pairs(labels)
+    assert pairs.tolist() == [list(p) for p in itertools.combinations(range(5), 2)]
+    assert same.tolist() == [labels[i] == labels[j] for i, j in itertools.combinations(range(5), 2)]
+    assert pairs.dtype == np.int64
+    assert same.dtype == np.bool_
+    labels = np.random.default_rng(0).permutation(np.repeat(np.arange(40), 6))
+    pairs, same, folds = fold_pairs(labels, per_fold=20, seed=1)
+    assert (same == (labels[pairs[:, 0]] == labels[pairs[:, 1]])).all()
+    assert len(np.unique(pairs, axis=0)) == 400
+    assert (np.bincount(folds[same]) == 20).all()
+    assert (np.bincount(folds[~same]) == 20).all()
+    groups = [set(labels[pairs[folds == f]].ravel()) for f in range(10)]
+    assert all(not a & b for a, b in itertools.combinations(groups, 2))
+    with pytest.raises(ValueError, match="per_fold=300"):
+        fold_pairs(labels)
+
+
+@pytest.mark.parametrize("num_pairs", [50, 5000])  # by rows, and through all cosines
+def test_scores_equal_cosine_similarity_and_ignore_scale(num_pairs):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(60, 7))
+    pairs = rng.integers(0, 60, size=(num_pairs, 2))
+    cosine = torch.nn.functional.cosine_similarity(torch.tensor(x)[pairs[:, 0]], torch.tensor(x)[pairs[:, 1]])
+    scores = score_pairs(x, pairs)
+    np.testing.assert_allclose(scores, cosine, atol=1e-12)
+    for scale in (1e-200, 3.7, 1e200, np.exp(rng.normal(size=(60, 1)))):
+        np.testing.assert_array_equal(score_pairs(x * scale, pairs), scores)
+    np.testing.assert_array_equal(score_pairs(torch.tensor(x), torch.tensor(pairs)), scores)
+    assert (score_pairs(x, np.stack([pairs[:, 0]] * 2, axis=1)) == 1).all()  # exactly
+    half = score_pairs(torch.tensor(x).bfloat16(), pairs)
+    np.testing.assert_allclose(half, scores, atol=0.02)
+
+
+def crossed_scores(rng, num_people=60, images=4, shift=2.2):
+    """All pairs, score = shift * same + (a_i + a_j) / sqrt(2) + noise: hard people are hard with everybody."""
+    labels = np.repeat(np.arange(num_people), images)
+    pairs, same = all_pairs(labels)
+    people = labels[pairs]
+    effect = rng.normal(size=num_people)[people].sum(axis=1) / math.sqrt(2)
+    return shift * same + effect + rng.normal(size=len(pairs)), same, people
+
+
+@pytest.fixture(scope="module")
+def coverage():
+    """How often the 95 % interval of each bootstrap holds the true AUC (two normals: variance 3 and 2)."""
+    truth = norm.cdf(2.2 / math.sqrt(5))
+    rng, hits, rounds = np.random.default_rng(0), {"identities": 0, "pairs": 0}, 80
+    for seed in range(rounds):
+        result = from_scores(*crossed_scores(rng))
+        for by in hits:
+            low, high = result.interval("auc", resamples=60, seed=seed, by=by)
+            hits[by] += low <= truth <= high
+    return {by: count / rounds for by, count in hits.items()}
+
+
+def test_interval_over_people_covers_and_over_pairs_does_not(coverage):
+    consistent = 0.95 - 3 * math.sqrt(0.95 * 0.05 / 80)  # .877: what 80 rounds can tell from nominal
+    assert coverage["identities"] >= consistent
+    assert coverage["pairs"] < consistent
+
+
+def test_where_nobody_repeats_people_and_pairs_agree():
+    """Independent pairs: product weights alone would be sqrt(3) too wide for impostors."""
+    rng = np.random.default_rng(0)
+    n = 4000
+    same = np.arange(2 * n) < n
+    people = np.concatenate([np.stack([np.arange(n)] * 2, 1), n + np.arange(2 * n).reshape(n, 2)])
+    result = from_scores(rng.normal(size=2 * n) + 1.5 * same, same, people)
+    by_people, by_pairs = (result.interval("auc", resamples=400, by=by) for by in ("identities", "pairs"))
+    width = by_pairs.high - by_pairs.low
+    assert by_people.high - by_people.low == pytest.approx(width, rel=0.15)
+    positives, negatives = result.scores[same], result.scores[~same]  # DeLong's variance, an independent second way
+    wins = norm.cdf(positives).var() / n + norm.cdf(1.5 - negatives).var() / n
+    assert width == pytest.approx(2 * 1.96 * math.sqrt(wins), rel=0.15)
+
+
+def test_intervals_hold_the_estimate_repeat_and_shrink_with_level():
+    scores, same, people = crossed_scores(np.random.default_rng(5), num_people=30, images=4)
+    result = VerificationResult(
+        scores,
+        same,
+        np.arange(2 * len(same)).reshape(-1, 2),
+        people,
+        np.where(same, people[:, 0] % 5, people[:, 1] % 5),
+    )
+    names = ("auc", "eer", "accuracy", "tar@0.05")
+    wide = result.intervals(names, resamples=100)
+    for name, value in zip(names, (result.auc, result.eer, result.accuracy, result.tar_at(0.05)), strict=True):
+        assert wide[name].low < value < wide[name].high
+        assert wide[name] == result.interval(name, resamples=100)
+        narrow = result.interval(name, level=0.5, resamples=100)
+        assert wide[name].low < narrow.low < narrow.high < wide[name].high
+    assert result.interval("eer", resamples=100, seed=1) != wide["eer"]
+
+
+def test_compare_is_paired():
+    rng = np.random.default_rng(6)
+    labels = np.repeat(np.arange(40), 4)
+    truth = rng.normal(size=(40, 16))[labels]
+    noise = rng.normal(size=(160, 16))
+    pairs, same = all_pairs(labels)
+    good, bad = (evaluate_pairs(truth + k * noise, pairs, same, identities=labels) for k in (1.3, 1.5))
+    found = compare(good, bad, "eer", resamples=100)
+    assert found.difference == good.eer - bad.eer
+    assert found.low <= found.difference <= found.high < 0
+    alone = good.interval("eer", resamples=100)
+    assert found.high - found.low < alone.high - alone.low
+    same_twice = compare(good, good, "auc", resamples=20)
+    assert (same_twice.low, same_twice.difference, same_twice.high) == (0, 0, 0)
+    back = compare(bad, good, "eer", resamples=100)
+    assert (back.low, back.high) == pytest.approx((-found.high, -found.low))
+    other = evaluate_pairs(truth, pairs[::-1], same[::-1], identities=labels)
+    with pytest.raises(ValueError, match="b: its pairs differ"):
+        compare(good, other)
+
+
+def test_finest_far():
+    same = np.arange(100) < 51  # 49 impostors: 1/49 * 49 < 1 in floating point
+    result = from_scores(np.linspace(1, -1, 100), same)
+    with pytest.warns(UserWarning, match="fewer than 10 of 49"):
+        assert result.tar_at(1 / 49) == 1
+    with pytest.raises(ValueError, match=r"far: found 0\.02, expected at least 1 / 49"):
+        result.tar_at(0.02)
+    with pytest.raises(ValueError, match=r"far: found 0\.001"):
+        result.interval("tar@1e-3", by="pairs")
+    for bad in (0, 1, -0.1, 2.0, math.nan, "0.1"):
+        with pytest.raises(ValueError, match=r"far: found .*\(0, 1\)"):
+            result.tar_at(bad)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        result.tar_at(10 / 49)
+
+
+def test_repr_has_numbers_and_counts():
+    labels = np.repeat(np.arange(20), 3)
+    embeddings = np.random.default_rng(0).normal(size=(60, 5))
+    text = repr(evaluate_pairs(embeddings, *all_pairs(labels), identities=labels))
+    for part in ("60 images of 20 people", "60 genuine + 1,710 impostor", "AUC", "EER", "TAR@FAR=1e-02", "10 folds"):
+        assert part in text
+    assert "TAR@FAR=1e-03" not in text
+
+
+GOOD = {
+    "embeddings": np.random.default_rng(0).normal(size=(6, 3)),
+    "pairs": np.array([[0, 1], [2, 3], [0, 4], [1, 2]]),
+    "same": np.array([True, True, False, False]),
+    "identities": np.array([0, 0, 1, 1, 2, 2]),
+    "folds": np.array([0, 1, 0, -1]),  # nobody in two folds: the pair that crosses is left out
+}
+
+
+def changed(name, index, value):
+    array = GOOD[name].copy()
+    array[index] = value
+    return array
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "found"),
+    [
+        ("embeddings", np.ones(6), r"shape \(6,\)"),
+        ("embeddings", np.ones((6, 3), int), "dtype int64"),
+        ("embeddings", changed("embeddings", 4, np.nan), "NaN or inf in 1 rows, first 4"),
+        ("embeddings", changed("embeddings", 2, -np.inf), "NaN or inf in 1 rows, first 2"),
+        ("embeddings", changed("embeddings", 5, 0), "1 zero rows, first 5"),
+        ("pairs", np.array([0, 1]), r"shape \(2,\)"),
+        ("pairs", np.empty((0, 2), int), r"shape \(0, 2\)"),
+        ("pairs", GOOD["pairs"] * 1.0, "dtype float64"),
+        ("pairs", GOOD["pairs"] + 2, "indices 2 to 6, expected 0 to 5"),
+        ("pairs", GOOD["pairs"] - 1, "indices -1 to 3"),
+        ("same", np.array([True, False]), r"shape \(2,\), expected \(4,\)"),
+        ("same", np.array([1, 1, 0, 0]), "dtype int64, expected bool"),
+        ("same", np.ones(4, bool), "4 genuine and 0 impostor"),
+        ("same", np.zeros(4, bool), "0 genuine and 4 impostor"),
+        ("same", np.array([True, False, False, False]), "pair 1 is marked False"),
+        ("identities", np.zeros(4, int), r"shape \(4,\), expected \(6,\)"),
+        ("identities", np.zeros(6), "dtype float64"),
+        ("folds", np.array([0, 1]), r"shape \(2,\), expected \(4,\)"),
+        ("folds", np.array([0.0, 1.0, 0.0, 1.0]), "dtype float64"),
+        ("folds", np.zeros(4, int), r"found \[0\], expected two"),
+    ],
+)
+def test_bad_input_names_argument_value_and_expectation(name, value, found):
+    with pytest.raises(ValueError, match=f"{name}: found .*{found}|{name}: {found}"):
+        evaluate_pairs(**{**GOOD, name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("f1", {}, "name: found 'f1'"),
+        ("tar@low", {}, "name: found 'tar@low'"),
+        ("auc", {"level": 95}, "level: found 95"),
+        ("auc", {"resamples": 1}, "resamples: found 1"),
+        ("auc", {"by": "image"}, "by: found 'image'"),
+        ("auc", {}, "identities: found None.*by='pairs'"),
+    ],
+)
+def test_bad_interval_options(name, options, message):
+    result = from_scores([0.9, 0.1, 0.8, 0.2], np.array([True, False, True, False]))
+    with pytest.raises(ValueError, match=message):
+        result.interval(name, **options)
