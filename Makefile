@@ -51,6 +51,7 @@ results: setup        ## the full runs behind the claims, resumable  [CHAPTER=12
 
 assets: setup         ## draw the stored pictures and animations again  [CHAPTER=12]
 	$(PY) tools/assets.py $(CHAPTER)
+	$(if $(CHAPTER),,$(PY) tools/readme_picture.py)
 
 gpu:                  ## run the chapters as plain scripts at the full budget; needs torch, not Jupyter  [CHAPTER=12]
 	PYTHONPATH="$(CURDIR)" $(if $(wildcard $(PY)),$(PY),$(PYTHON)) tools/gpu.py $(CHAPTER)
