@@ -73,6 +73,12 @@ def test_ci_and_readme_call_the_same_command():
         assert "make test" in text
 
 
+def test_the_start_page_links_every_chapter_and_nothing_else():
+    course = ROOT / "course"
+    linked = set(re.findall(r"\(((?:en|zh)/\d\d_\w+\.ipynb)\)", (course / "README.md").read_text()))
+    assert linked == {str(p.relative_to(course)) for p in course.glob("[ez][nh]/[0-9][0-9]_*.ipynb")}
+
+
 def test_package_never_imports_the_course_and_losses_stand_alone():
     """The order of dependencies: losses know no data, no training, no plotting."""
     code = (
