@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Unpack
 
 import torch
@@ -26,7 +27,7 @@ class AdaFace(MarginHead):
         margin: m.
         h: concentration.
         momentum: β, the weight of the current batch.
-        reduction, validate, tile: see `MarginHead`.
+        reduction, validate, tile, process_group: see `MarginHead`.
 
     Learns `weight` (C, d). State: `norm_mean` (20 at first), `norm_std` (100), frozen in `eval()`; a batch of one has
     no spread and leaves σ as it is.
@@ -52,6 +53,10 @@ class AdaFace(MarginHead):
         **frame: Unpack[Frame],
     ) -> None:
         super().__init__(embedding_dim, num_classes, scale=scale, **frame)
+        if not 0 <= margin < math.pi:
+            raise ValueError(f"margin={margin}: expected radians, 0 <= margin < pi")
+        if not math.isfinite(h):
+            raise ValueError(f"h={h}: expected a finite number")
         if not 0 <= momentum <= 1:
             raise ValueError(f"momentum={momentum}: expected 0 <= momentum <= 1")
         self.margin = margin

@@ -29,12 +29,12 @@ class ArcFace(MarginHead):
             (continuous and falling).
         detach_margin: treat target - cos θ as a constant, so that ∂target/∂cos θ = 1: same value, other gradient.
         num_subcenters: K, see `SubCenterArcFace`.
-        reduction, validate, tile: see `MarginHead`.
+        reduction, validate, tile, process_group: see `MarginHead`.
 
     Learns `weight` (C, d). `margin` and `scale` are plain attributes and may be changed while training (warm-up).
 
-    Source: Deng, Guo, Yang, Xue, Kotsia, Zafeiriou, "ArcFace: Additive Angular Margin Loss for Deep Face
-    Recognition", CVPR 2019, arXiv 1801.07698, eq. 3.
+    Source: Deng, Guo, Xue, Zafeiriou, "ArcFace: Additive Angular Margin Loss for Deep Face Recognition", CVPR 2019,
+    arXiv 1801.07698, eq. 3 (TPAMI 2021 with Yang and Kotsia).
     Elsewhere: insightface's arcface_torch is `beyond_pi="plain", detach_margin=True`; pytorch-metric-learning and
     CurricularFace's repository are "mm" (the former with m in degrees), opensphere "clip" with the margin detached,
     cavaface and FaceX-Zoo put cos θ beyond π, which jumps up.

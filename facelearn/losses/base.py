@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import ClassVar
 
 import torch
@@ -39,8 +40,12 @@ class Loss(nn.Module):
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         self.check(embeddings, labels)
         with torch.autocast(embeddings.device.type, enabled=False):
-            losses = self.per_sample(self.full_precision(embeddings), labels)
-            return self.reduce(losses, embeddings)
+            embeddings, labels = self.gather(self.full_precision(embeddings), labels)
+            return self.reduce(self.per_sample(embeddings, labels), embeddings)
+
+    def gather(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """The batch that the loss is taken over: this one, or in a parallel run that of all ranks."""
+        return embeddings, labels
 
     def per_sample(self, embeddings: Tensor, labels: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         """One value per sample `(B,)`; a pair loss gives the sums of its terms per anchor, and how many they were."""
@@ -51,7 +56,7 @@ class Loss(nn.Module):
         sums, counts = losses if isinstance(losses, tuple) else (losses, torch.ones_like(losses, dtype=torch.int64))
         if self.reduction == "none":
             return sums / counts.clamp(min=1)
-        total = sums.sum() + 0 * embeddings.sum()
+        total = sums.sum() + (0 * embeddings).sum()
         return total / counts.sum().clamp(min=1) if self.reduction == "mean" else total
 
     def check(self, embeddings: Tensor, labels: Tensor) -> None:
@@ -108,8 +113,10 @@ class ClassLoss(Loss):
                 raise ValueError(f"labels holds {found}: expected 0 <= label < num_classes={self.num_classes}")
 
     def check_embeddings(self, embeddings: Tensor) -> None:
-        own = next((p.dtype for p in self.parameters()), embeddings.dtype)
-        if embeddings.dtype not in (own, torch.float16, torch.bfloat16):
+        own = next(chain(self.parameters(), self.buffers())).dtype
+        if own not in (torch.float32, torch.float64):
+            raise ValueError(f"the loss has dtype {own}: expected float32 or float64; only embeddings may be half")
+        if self.full_precision(embeddings).dtype != own:
             raise ValueError(f"embeddings has dtype {embeddings.dtype}: expected {own}, as the parameters of the loss")
         if embeddings.ndim != 2 or embeddings.shape[1] != self.embedding_dim:
             raise ValueError(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -35,8 +37,10 @@ class Circle(Loss):
         self, *, margin: float = 0.25, gamma: float = 256.0, reduction: str = "mean", validate: bool | None = None
     ) -> None:
         super().__init__(reduction=reduction, validate=validate)
-        if not gamma > 0:
+        if not 0 < gamma < math.inf:
             raise ValueError(f"gamma={gamma}: expected a positive number")
+        if not -1 < margin < 1:
+            raise ValueError(f"margin={margin}: expected -1 < margin < 1")
         self.margin = margin
         self.gamma = gamma
 
@@ -52,6 +56,6 @@ class Circle(Loss):
 
 
 def masked_logsumexp(values: Tensor, mask: Tensor) -> Tensor:
-    """Over the entries of each row in `mask`; 0 for a row without any, so that no -inf enters a gradient."""
+    """Over the entries of each row in `mask`; some finite number for a row without any: no -inf in a gradient."""
     some = mask.any(1, keepdim=True)
     return values.where(mask, -torch.inf).where(some, 0.0).logsumexp(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Unpack
 
 from torch import Tensor
@@ -21,7 +22,7 @@ class CircleFace(MarginHead):
         embedding_dim, num_classes: d and C.
         margin: m.
         gamma: γ, which takes the place of a scale.
-        reduction, validate, tile: see `MarginHead`.
+        reduction, validate, tile, process_group: see `MarginHead`.
 
     Learns `weight` (C, d).
 
@@ -40,8 +41,10 @@ class CircleFace(MarginHead):
         gamma: float = 256.0,
         **frame: Unpack[Frame],
     ) -> None:
-        if not gamma > 0:
+        if not 0 < gamma < math.inf:
             raise ValueError(f"gamma={gamma}: expected a positive number")
+        if not -1 < margin < 1:
+            raise ValueError(f"margin={margin}: expected -1 < margin < 1")
         super().__init__(embedding_dim, num_classes, scale=1.0, **frame)
         self.margin = margin
         self.gamma = gamma
@@ -56,4 +59,4 @@ class CircleFace(MarginHead):
 
     def scores(self, embeddings: Tensor) -> Tensor:
         """γ cos θ_j, no margin.  (B, C)"""
-        return self.gamma * self.cosines(embeddings)
+        return self.gamma * super().scores(embeddings)

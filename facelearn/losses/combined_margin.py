@@ -23,14 +23,14 @@ class CombinedMargin(MarginHead):
     Args:
         embedding_dim, num_classes: d and C.
         scale: s.
-        m1, m2, m3: a factor > 0, radians ≥ 0, a cosine difference.
+        m1, m2, m3: a factor > 0, radians ≥ 0, a cosine difference ≥ 0.
         beyond_pi: with θ* = (π - m2) / m1 the angle where π is reached, the target beyond is: "plain" as it is, turning
             up again; "clip" -1 - m3; "linear" cos θ - (1 + cos θ*) - m3; "mm" cos θ - m2 sin m2 - m3 (for m1 = 1).
-        reduction, validate, tile: see `MarginHead`.
+        reduction, validate, tile, process_group: see `MarginHead`.
 
     Learns `weight` (C, d).
 
-    Source: Deng, Guo, Yang, Xue, Kotsia, Zafeiriou, "ArcFace", CVPR 2019, arXiv 1801.07698, eq. 4.
+    Source: Deng, Guo, Xue, Zafeiriou, "ArcFace", CVPR 2019, arXiv 1801.07698, eq. 4.
     Elsewhere: insightface's CombinedMarginLoss returns pure CosFace(0.2) for (1, 0.3, 0.2) without a word.
     """
 
@@ -47,10 +47,12 @@ class CombinedMargin(MarginHead):
         **frame: Unpack[Frame],
     ) -> None:
         super().__init__(embedding_dim, num_classes, scale=scale, **frame)
-        if not m1 > 0:
+        if not 0 < m1 < math.inf:
             raise ValueError(f"m1={m1}: expected a positive factor")
         if not 0 <= m2 < math.pi:
             raise ValueError(f"m2={m2}: expected radians, 0 <= m2 < pi")
+        if not 0 <= m3 < math.inf:
+            raise ValueError(f"m3={m3}: expected a cosine difference, at least 0")
         if beyond_pi not in BEYOND_PI or (beyond_pi == "mm" and m1 != 1):
             raise ValueError(f"beyond_pi={beyond_pi!r}: expected one of {BEYOND_PI}, 'mm' with m1 = 1 only")
         self.m1, self.m2, self.m3 = m1, m2, m3

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -39,7 +41,7 @@ class Contrastive(Loss):
         validate: bool | None = None,
     ) -> None:
         super().__init__(reduction=reduction, validate=validate)
-        if not margin > 0:
+        if not 0 < margin < math.inf:
             raise ValueError(f"margin={margin}: expected a positive distance")
         self.margin = margin
         self.normalize = normalize

@@ -22,7 +22,7 @@ class CosFace(MarginHead):
         scale: s.
         margin: m, a cosine difference and not an angle. It can be met by every class only up to C/(C-1) (d ≥ C - 1);
             in the plane up to 1 - cos(2π/C).
-        reduction, validate, tile: see `MarginHead`.
+        reduction, validate, tile, process_group: see `MarginHead`.
 
     Learns `weight` (C, d). `margin` and `scale` are plain attributes and may be changed while training.
 

@@ -28,7 +28,7 @@ class CurricularFace(MarginHead):
         margin: m in radians.
         momentum: β, the weight of the current batch.
         beyond_pi: see `ArcFace`.
-        reduction, validate, tile: see `MarginHead`.
+        reduction, validate, tile, process_group: see `MarginHead`.
 
     Learns `weight` (C, d). State: `t`, a scalar buffer, frozen in `eval()`.
 
@@ -66,11 +66,12 @@ class CurricularFace(MarginHead):
     def rows(self, embeddings: Tensor, target_cos: Tensor) -> tuple[Tensor, ...]:
         if self.training:
             self.t.lerp_(target_cos.detach().mean().to(self.t), self.momentum)
-        return ()
+        return (self.t.to(target_cos).repeat(len(target_cos)),)  # a copy: a later call must not reach into this one
 
     def target(self, cos: Tensor, rows: tuple[Tensor, ...]) -> Tensor:
         return cos_of_sum(cos, self.margin, self.beyond_pi)
 
     def others(self, cos: Tensor, target_cos: Tensor, rows: tuple[Tensor, ...]) -> Tensor:
         hard = cos > self.target(target_cos, rows)
-        return torch.where(hard, cos * (self.t + cos), cos)
+        (t,) = rows
+        return torch.where(hard, cos * (t + cos), cos)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
@@ -43,12 +46,14 @@ class DiscFace(Classifier):
         reduction: str = "mean",
         validate: bool | None = None,
     ) -> None:
+        if getattr(base_loss, "process_group", None) is not None:
+            raise ValueError("base_loss has a process_group: expected one whose `weight` holds all the classes")
         rows = getattr(base_loss, "weight", None)
         if not isinstance(base_loss, Classifier) or not isinstance(rows, Tensor) or len(rows) != base_loss.num_classes:
             raise ValueError(f"base_loss={type(base_loss).__name__}: expected a loss with one `weight` row per class")
-        if not weight >= 0:
+        if not 0 <= weight < math.inf:
             raise ValueError(f"weight={weight}: expected at least 0")
-        if not bound > 0:
+        if not 0 < bound < math.inf:
             raise ValueError(f"bound={bound}: expected a positive length")
         super().__init__(base_loss.embedding_dim, base_loss.num_classes, reduction=reduction, validate=validate)
         self.base_loss = base_loss
@@ -61,7 +66,7 @@ class DiscFace(Classifier):
         return self.xi * (self.bound / torch.linalg.vector_norm(self.xi).clamp(min=self.bound))
 
     def per_sample(self, embeddings: Tensor, labels: Tensor) -> Tensor:
-        weights: Tensor = self.base_loss.get_parameter("weight")  # (C, d)
+        weights = cast(Tensor, self.base_loss.weight)  # (C, d)
         residual = unit(embeddings) - unit(weights[labels])  # (B, d)
         discrepancy = torch.linalg.vector_norm(residual - self.displacement(), dim=1)  # (B,)
         return self.base_loss.per_sample(embeddings, labels) + self.weight * discrepancy

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Unpack
 
 import torch
 from torch import Tensor
 
 from facelearn.losses.margin import Frame, MarginHead, cos_of_sum
+from facelearn.losses.parallel import same_everywhere
 
 KINDS = {"arc": 0.5, "cos": 0.35}
 
@@ -28,7 +30,7 @@ class ElasticFace(MarginHead):
         std: σ.
         plus: the "+" variant.
         generator: where the margins are drawn from; `None`: torch's global one.
-        reduction, validate, tile: see `MarginHead`.
+        reduction, validate, tile, process_group: see `MarginHead`.
 
     Learns `weight` (C, d). `eval()` uses the mean margin. `draw_margins(batch_size)` may be overridden.
 
@@ -54,10 +56,12 @@ class ElasticFace(MarginHead):
         super().__init__(embedding_dim, num_classes, scale=scale, **frame)
         if kind not in KINDS:
             raise ValueError(f"kind={kind!r}: expected one of {tuple(KINDS)}")
-        if not std >= 0:
+        if not 0 <= std < math.inf:
             raise ValueError(f"std={std}: expected at least 0")
         self.kind = kind
         self.margin = KINDS[kind] if margin is None else margin
+        if not 0 <= self.margin < math.pi:
+            raise ValueError(f"margin={margin}: expected 0 <= margin < pi")
         self.std = std
         self.plus = plus
         self.generator = generator
@@ -71,7 +75,7 @@ class ElasticFace(MarginHead):
     def rows(self, embeddings: Tensor, target_cos: Tensor) -> tuple[Tensor, ...]:
         if not self.training:
             return (torch.full_like(target_cos, self.margin),)
-        margins = self.draw_margins(len(target_cos)).to(target_cos)
+        margins = same_everywhere(self.draw_margins(len(target_cos)).to(target_cos), self.process_group)
         if self.plus:
             rank = target_cos.detach().argsort(descending=True).argsort()  # 0 for the easiest
             margins = margins.sort().values[rank]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -28,12 +30,14 @@ class Joint(nn.Module):
             if not (isinstance(part, tuple) and len(part) == 2 and isinstance(part[1], nn.Module)):
                 raise ValueError(f"parts holds {part!r}: expected pairs (weight, loss)")
         self.weights = [float(weight) for weight, _ in parts]
+        if not all(map(math.isfinite, self.weights)):
+            raise ValueError(f"parts has weights {self.weights}: expected finite numbers")
         self.parts = nn.ModuleList(loss for _, loss in parts)
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         pairs = zip(self.weights, self.parts, strict=True)
         values = [weight * loss(embeddings, labels) for weight, loss in pairs if weight != 0]
-        return torch.stack(values).sum(0) if values else 0 * embeddings.sum()
+        return torch.stack(values).sum(0) if values else (0 * embeddings).sum()
 
     def logits(self, embeddings: Tensor) -> Tensor:
         """(B, d) -> (B, C)"""

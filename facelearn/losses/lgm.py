@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -51,9 +53,9 @@ class LGM(Classifier):
         validate: bool | None = None,
     ) -> None:
         super().__init__(embedding_dim, num_classes, reduction=reduction, validate=validate)
-        if alpha < 0:
+        if not 0 <= alpha < math.inf:
             raise ValueError(f"alpha={alpha}: expected at least 0")
-        if likelihood_weight < 0:
+        if not 0 <= likelihood_weight < math.inf:
             raise ValueError(f"likelihood_weight={likelihood_weight}: expected at least 0")
         if covariance not in ("diagonal", "identity"):
             raise ValueError(f"covariance={covariance!r}: expected 'diagonal' or 'identity'")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Unpack
 
 import torch
@@ -29,7 +30,7 @@ class MagFace(MarginHead):
         margin_lower, margin_upper: l_m and u_m, radians.
         regularizer_weight: λ.
         beyond_pi: "easy", the authors' default: the margin only where cos θ_y > 0; "mm" and "plain": see `ArcFace`.
-        reduction, validate, tile: see `MarginHead`.
+        reduction, validate, tile, process_group: see `MarginHead`.
 
     Learns `weight` (C, d).
 
@@ -53,8 +54,14 @@ class MagFace(MarginHead):
         **frame: Unpack[Frame],
     ) -> None:
         super().__init__(embedding_dim, num_classes, scale=scale, **frame)
-        if not 0 < lower < upper:
+        if not 0 < lower < upper < math.inf:
             raise ValueError(f"lower={lower}, upper={upper}: expected 0 < lower < upper")
+        if not 0 <= margin_lower <= margin_upper < math.pi:
+            raise ValueError(
+                f"margin_lower={margin_lower}, margin_upper={margin_upper}: expected radians, 0 <= lower <= upper < pi"
+            )
+        if not 0 <= regularizer_weight < math.inf:
+            raise ValueError(f"regularizer_weight={regularizer_weight}: expected a number >= 0")
         if beyond_pi not in RULES:
             raise ValueError(f"beyond_pi={beyond_pi!r}: expected one of {RULES}")
         self.lower, self.upper = lower, upper

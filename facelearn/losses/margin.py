@@ -21,8 +21,10 @@ from typing import TypedDict
 
 import torch
 from torch import Tensor, nn
+from torch.distributed import ProcessGroup
 
 from facelearn.losses.base import Classifier, cross_entropy, rest
+from facelearn.losses.parallel import GatherRows, OwnRows, all_or_none, gather_columns, gather_labels, shard
 from facelearn.losses.tiles import own_row, tile_size, tiled
 
 #: What to do with the target where θ + m > π; see `cos_of_sum`.
@@ -33,6 +35,7 @@ class Frame(TypedDict, total=False):
     """The keywords that every head hands on to `MarginHead`."""
 
     tile: str | int | None
+    process_group: ProcessGroup | None
     reduction: str
     validate: bool | None
 
@@ -46,6 +49,8 @@ class MarginHead(Classifier):
         scale: s, what the cosines are multiplied by.
         tile: how many classes to work on at a time: "auto" holds the whole (B, C) matrix while it is small, `None`
             always, a number never; the same value and gradient each way.
+        process_group: share the classes out among its ranks (see `parallel.py`): `weight` then holds this rank's rows,
+            the loss is the mean over the batches of all, which must be equally long. Not for DistributedDataParallel.
         reduction, validate: see `Loss`.
 
     A zero embedding has no direction: its cosines are all 0, its gradient that of an embedding of norm 1.
@@ -59,6 +64,7 @@ class MarginHead(Classifier):
         scale: float = 64.0,
         num_subcenters: int = 1,
         tile: str | int | None = "auto",
+        process_group: ProcessGroup | None = None,
         reduction: str = "mean",
         validate: bool | None = None,
     ) -> None:
@@ -72,12 +78,18 @@ class MarginHead(Classifier):
         self.scale = scale
         self.num_subcenters = num_subcenters
         self.tile = tile
-        self.weight = nn.Parameter(torch.empty(num_classes * num_subcenters, embedding_dim))
+        self.process_group = process_group
+        self.first_class, end = shard(num_classes, process_group)
+        self.weight = nn.Parameter(torch.empty((end - self.first_class) * num_subcenters, embedding_dim))
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Directions uniform on the sphere, norms close to 1."""
-        nn.init.normal_(self.weight, std=self.embedding_dim**-0.5)
+        """Directions uniform on the sphere, norms close to 1; other ones on every rank, also from one seed."""
+        generator = None
+        if self.process_group is not None:
+            seed = int(torch.randint(2**62, ())) + self.process_group.rank()
+            generator = torch.Generator(self.weight.device).manual_seed(seed)
+        nn.init.normal_(self.weight, std=self.embedding_dim**-0.5, generator=generator)
 
     # --- what a paper changes -----------------------------------------------------------------------------------
 
@@ -99,15 +111,36 @@ class MarginHead(Classifier):
 
     # --- what stays -----------------------------------------------------------------------------------------------
 
+    def check(self, embeddings: Tensor, labels: Tensor) -> None:
+        if self.process_group is None:
+            super().check(embeddings, labels)
+        else:
+            all_or_none(lambda: super(MarginHead, self).check(embeddings, labels), len(labels), self.process_group)
+
+    def gather(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        if self.process_group is None:
+            return embeddings, labels
+        return GatherRows.apply(embeddings, self.process_group), gather_labels(labels, self.process_group)
+
+    def reduce(self, losses: Tensor | tuple[Tensor, Tensor], embeddings: Tensor) -> Tensor:
+        reduced = super().reduce(losses, embeddings)
+        if self.process_group is None or self.reduction != "none":
+            return reduced
+        return OwnRows.apply(reduced, self.process_group)
+
     def per_sample(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         x = unit(embeddings)  # (B, d)
         with torch.no_grad():
-            rows_cos = own_row(self, x, self.weight, labels)[1]
-        rows = self.rows(embeddings, rows_cos)
-        size = tile_size(self.tile, len(labels), self.num_classes)
+            exact_cos = own_row(self, unit(most_precise(embeddings)), self.weight, labels)[1]
+        rows = self.rows(embeddings, exact_cos.to(x))
+        classes = len(self.weight) // self.num_subcenters  # of this rank
+        size = tile_size(self.tile, len(labels), classes)
+        if size is None and self.process_group is not None:
+            size = classes  # the dense form needs them all
         parts = dense(self, x, labels, rows) if size is None else tiled(self, x, labels, rows, size)
         target_cos, rest, *sums = parts  # (B,) each
-        return cross_entropy(self.scale * self.target(target_cos, (*rows, *sums)), rest)
+        target_cos = target_cos + (exact_cos - target_cos).detach()  # its value in float64, its gradient as it was
+        return cross_entropy(self.scale * self.target(target_cos, (*rows, *sums)), rest).to(x.dtype)
 
     def pool(self, cos: Tensor) -> Tensor:
         """A class's cosine is that of the nearest of its rows.  (B, n·K) -> (B, n)"""
@@ -115,7 +148,11 @@ class MarginHead(Classifier):
 
     def scores(self, embeddings: Tensor) -> Tensor:
         """s · cos θ_j, no margin.  (B, C)"""
-        return self.scale * self.cosines(unit(embeddings))
+        if self.process_group is None:
+            return self.scale * self.cosines(unit(embeddings))
+        every = self.cosines(unit(GatherRows.apply(embeddings, self.process_group)))  # (W·B, n)
+        every = gather_columns(every, self.num_classes, self.process_group)  # (W·B, C)
+        return self.scale * every.chunk(self.process_group.size())[self.process_group.rank()]
 
     def cosines(self, x: Tensor) -> Tensor:
         """Cosines with every class, of unit embeddings.  (B, d) -> (B, C)"""
@@ -136,6 +173,11 @@ def unit(vectors: Tensor) -> Tensor:
     """Rows divided by their length; a zero row stays zero, with the finite gradient of a row of length 1."""
     length = torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
     return vectors / torch.where(length > 0, length, 1.0)
+
+
+def most_precise(x: Tensor) -> Tensor:
+    """In float64, where the device has it: near θ = 0 rounding cos θ to float32 shifts θ by up to 3e-4."""
+    return x if x.device.type == "mps" else x.double()
 
 
 def sine(cos: Tensor) -> Tensor:

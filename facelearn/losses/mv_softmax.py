@@ -29,7 +29,7 @@ class MVSoftmax(MarginHead):
         margin: m; `None`: 0.5 radians for "arc", a cosine difference of 0.35 for "am".
         t: the emphasis, at least 0.
         mode: "adaptive" or "fixed".
-        reduction, validate, tile: see `MarginHead`.
+        reduction, validate, tile, process_group: see `MarginHead`.
 
     Learns `weight` (C, d).
 
@@ -55,7 +55,7 @@ class MVSoftmax(MarginHead):
             raise ValueError(f"kind={kind!r}: expected one of {tuple(KINDS)}")
         if mode not in ("adaptive", "fixed"):
             raise ValueError(f"mode={mode!r}: expected 'adaptive' or 'fixed'")
-        if not t >= 0:
+        if not 0 <= t < math.inf:
             raise ValueError(f"t={t}: expected at least 0")
         self.kind = kind
         self.margin = KINDS[kind] if margin is None else margin

@@ -19,7 +19,7 @@ class NormFace(MarginHead):
     Args:
         embedding_dim, num_classes: d and C.
         scale: s.
-        reduction, validate, tile: see `MarginHead`.
+        reduction, validate, tile, process_group: see `MarginHead`.
 
     Learns `weight` (C, d).
 

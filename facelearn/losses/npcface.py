@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Unpack
 
 import torch
@@ -24,7 +25,7 @@ class NPCFace(MarginHead):
         margin: m of the mask, radians.
         m0, m1: the collaborative margin, radians; without a hard negative it is m0.
         t, a: factor and offset on hard negatives.
-        reduction, validate, tile: see `MarginHead`.
+        reduction, validate, tile, process_group: see `MarginHead`.
 
     Learns `weight` (C, d).
 
@@ -48,8 +49,12 @@ class NPCFace(MarginHead):
         **frame: Unpack[Frame],
     ) -> None:
         super().__init__(embedding_dim, num_classes, scale=scale, **frame)
-        if not margin >= 0:
-            raise ValueError(f"margin={margin}: expected radians, at least 0")
+        for name, value in (("margin", margin), ("m0", m0)):
+            if not 0 <= value < math.pi:
+                raise ValueError(f"{name}={value}: expected radians, 0 <= {name} < pi")
+        for name, value in (("m1", m1), ("t", t), ("a", a)):
+            if not 0 <= value < math.inf:
+                raise ValueError(f"{name}={value}: expected a number >= 0")
         self.margin = margin
         self.m0, self.m1 = m0, m1
         self.t, self.a = t, a

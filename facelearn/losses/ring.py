@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -33,7 +35,7 @@ class Ring(Loss):
 
     def __init__(self, *, radius: float | None = None, reduction: str = "mean", validate: bool | None = None) -> None:
         super().__init__(reduction=reduction, validate=validate)
-        if radius is not None and not radius > 0:
+        if radius is not None and not 0 < radius < math.inf:
             raise ValueError(f"radius={radius}: expected a positive length, or None")
         self.radius = nn.Parameter(torch.tensor(float("nan") if radius is None else float(radius)))
 

@@ -27,7 +27,7 @@ class SphereFace(MarginHead):
         lam_min, lam_base, gamma, power: the annealing of λ. With `lam_min=5` an m of 4 acts about as 1.5 would.
         scale: `None` for the paper's ‖x‖. A number gives the later SphereFace-R: embeddings normalised too, this scale,
             any real m ≥ 1 (`scale=30., margin=1.7`), no annealing.
-        reduction, validate, tile: see `MarginHead`.
+        reduction, validate, tile, process_group: see `MarginHead`.
 
     Learns `weight` (C, d). State: `iteration`, which stands still in `eval()`.
 
@@ -55,8 +55,11 @@ class SphereFace(MarginHead):
     ) -> None:
         own_scale = 1.0 if scale is None else scale
         super().__init__(embedding_dim, num_classes, scale=own_scale, **frame)
-        if margin < 1 or (scale is None and margin != int(margin)):
+        if not 1 <= margin < math.inf or (scale is None and margin != int(margin)):
             raise ValueError(f"margin={margin}: expected a whole number >= 1 (any real one with `scale`)")
+        for name, value in (("lam_min", lam_min), ("lam_base", lam_base), ("gamma", gamma), ("power", power)):
+            if not 0 <= value < math.inf:
+                raise ValueError(f"{name}={value}: expected a number >= 0")
         self.margin = margin
         self.lam_min, self.lam_base, self.gamma, self.power = lam_min, lam_base, gamma, power
         self.follows_norm = scale is None
@@ -71,7 +74,8 @@ class SphereFace(MarginHead):
         """λ now."""
         if not self.follows_norm:
             return 0.0
-        return (self.lam_base * (1 + self.gamma * self.iteration) ** -self.power).clamp(min=self.lam_min)
+        steps = self.iteration.to(self.weight.dtype)
+        return (self.lam_base * (1 + self.gamma * steps) ** -self.power).clamp(min=self.lam_min)
 
     def target(self, cos: Tensor, rows: tuple[Tensor, ...]) -> Tensor:
         lam = self.annealing()

@@ -20,7 +20,7 @@ class SubCenterArcFace(ArcFace):
         embedding_dim, num_classes: d and C.
         num_subcenters: K.
         scale, margin, beyond_pi, detach_margin: see `ArcFace`.
-        reduction, validate, tile: see `MarginHead`.
+        reduction, validate, tile, process_group: see `MarginHead`.
 
     Learns `weight` (C·K, d); row j·K + k is sub-centre k of class j.
 

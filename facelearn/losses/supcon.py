@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -28,7 +30,7 @@ class SupCon(Loss):
 
     def __init__(self, *, temperature: float = 0.1, reduction: str = "mean", validate: bool | None = None) -> None:
         super().__init__(reduction=reduction, validate=validate)
-        if not temperature > 0:
+        if not 0 < temperature < math.inf:
             raise ValueError(f"temperature={temperature}: expected a positive number")
         self.temperature = temperature
 

@@ -18,8 +18,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+from facelearn.losses.parallel import everywhere
 
 if TYPE_CHECKING:
     from facelearn.losses.margin import MarginHead
@@ -47,7 +50,7 @@ class TargetAndRest(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, labels: Tensor, head: MarginHead, size: int, *rows: Tensor
     ) -> tuple[Tensor, ...]:
-        own, target_cos = own_row(head, x, weight, labels)  # (B,) row of weight, (B,)
+        own, target_cos, here = own_row(head, x, weight, labels)  # (B,) row of weight, (B,), (B,)
         columns = [v[:, None] for v in (target_cos, *rows)]
         inverse = weight.new_empty(len(weight))  # 1 / ‖W_j‖
         top = x.new_full((len(x), 1), -torch.inf)
@@ -64,15 +67,20 @@ class TargetAndRest(torch.autograd.Function):
             safe = higher.masked_fill(higher == -torch.inf, 0.0)  # nothing but the target so far
             total = total * (top - safe).exp() + (logits - safe).exp_().sum(1, keepdim=True)
             top = higher
+        if head.process_group is not None:
+            highest = top.clone()
+            dist.all_reduce(highest, dist.ReduceOp.MAX, group=head.process_group)
+            total, top = everywhere(total * (top - highest).exp(), head.process_group), highest
+            sums = [everywhere(term, head.process_group) for term in sums]
         rest = (top + total.log())[:, 0]
-        ctx.save_for_backward(x, weight, labels, own, inverse, target_cos, rest, *rows)
+        ctx.save_for_backward(x, weight, labels, own, here, inverse, target_cos, rest, *rows)
         ctx.head, ctx.size = head, size
         return target_cos, rest, *sums
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, d_target: Tensor, d_rest: Tensor, *d_sums: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight, labels, own, inverse, target_cos, rest, *rows = ctx.saved_tensors
+        x, weight, labels, own, here, inverse, target_cos, rest, *rows = ctx.saved_tensors
         head: MarginHead = ctx.head
         dx, dW = torch.zeros_like(x), torch.empty_like(weight)
         d_columns = [torch.zeros_like(v)[:, None] for v in (target_cos, *rows)]
@@ -95,11 +103,12 @@ class TargetAndRest(torch.autograd.Function):
             G = G * inv
             dx.addmm_(G, W)
             torch.mm(G.T, x, out=dW[tile.rows]).addcmul_(W, (along * inv.square())[:, None], value=-1)
-        d_own = d_target + d_columns[0][:, 0]  # all that reaches the target cosine, a rank-one part per sample
+        d_columns = [everywhere(d, head.process_group) for d in d_columns]
+        d_own = (d_target + d_columns[0][:, 0]) * here  # all that reaches the target cosine, a rank-one part per sample
         unit_own = weight[own] * inverse[own][:, None]  # (B, d)
         dx.addcmul_(unit_own, d_own[:, None])
         dW.index_add_(0, own, (d_own * inverse[own])[:, None] * (x - target_cos[:, None] * unit_own))
-        return dx, dW, None, None, None, *(d[:, 0] for d in d_columns[1:])
+        return everywhere(dx, head.process_group), dW, None, None, None, *(d[:, 0] for d in d_columns[1:])
 
 
 class Tile:
@@ -118,16 +127,22 @@ class Tile:
 def tiles(head: MarginHead, weight: Tensor, labels: Tensor, size: int) -> Iterator[Tile]:
     classes = len(weight) // head.num_subcenters
     for low in range(0, classes, size):
-        yield Tile(head, labels, low, min(low + size, classes))
+        yield Tile(head, labels - head.first_class, low, min(low + size, classes))
 
 
-def own_row(head: MarginHead, x: Tensor, weight: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """The row of `weight` that stands for each sample's class (the nearest sub-centre), and the cosine with it."""
-    first = labels[:, None] * head.num_subcenters + torch.arange(head.num_subcenters, device=labels.device)  # (B, K)
-    W = weight[first]  # (B, K, d)
+def own_row(head: MarginHead, x: Tensor, weight: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """For each sample, the row of `weight` that stands for its class (the nearest sub-centre), the cosine with it, and
+    whether this rank owns it (1 or 0); the cosine is known everywhere.  (B,), (B,), (B,)"""
+    classes = len(weight) // head.num_subcenters
+    local = labels - head.first_class
+    here = ((local >= 0) & (local < classes)).to(x.dtype)
+    local = local.clamp(0, classes - 1)
+    first = local[:, None] * head.num_subcenters + torch.arange(head.num_subcenters, device=labels.device)  # (B, K)
+    W = weight[first].to(x.dtype)  # (B, K, d)
     cos = (W * x[:, None]).sum(2) * inverse_length(W)  # (B, K)
     best = cos.max(1)
-    return first.gather(1, best.indices[:, None])[:, 0], best.values.clamp(-1, 1)
+    target_cos = everywhere(best.values.clamp(-1, 1) * here, head.process_group)
+    return first.gather(1, best.indices[:, None])[:, 0], target_cos, here
 
 
 def inverse_length(W: Tensor) -> Tensor:

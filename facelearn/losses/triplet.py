@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -52,7 +54,7 @@ class Triplet(Loss):
         validate: bool | None = None,
     ) -> None:
         super().__init__(reduction=reduction, validate=validate)
-        if not margin >= 0:
+        if not 0 <= margin < math.inf:
             raise ValueError(f"margin={margin}: expected a squared distance, at least 0")
         if mining not in MININGS:
             raise ValueError(f"mining={mining!r}: expected one of {MININGS}")
