@@ -1,9 +1,7 @@
 """facelearn: the loss functions of face recognition, small enough to read, exact enough to trust.
 
-    from facelearn import losses                # the losses, one file each
-    from facelearn.data import SyntheticFaces   # a world of faces that belongs to nobody
-    from facelearn.training import fit          # one readable loop
-    from facelearn.verification import evaluate_pairs
+`facelearn.losses` holds the losses, one file each; `facelearn.data` a world of faces that belongs to nobody;
+`facelearn.training.fit` is one readable loop, `facelearn.verification.evaluate_pairs` says what it was worth.
 """
 
 __version__ = "0.1.0"
