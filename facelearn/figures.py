@@ -269,7 +269,7 @@ def arcs_pair(margin: float) -> Figure:
 
 
 def handicap(theta: float, margin: float, between: float = 1.9) -> Figure:
-    """A sample at `theta` from its centre is judged as if it stood `margin` further away. Angles in radians."""
+    """A sample at `theta` from its centre; the distance to that centre alone counts as `margin` more. Radians."""
     fig, ax = plt.subplots(figsize=(6.4, 3.3), layout="none")
     start = math.degrees((math.pi - between) / 2)  # of the other centre; the own centre stands at start + between
     own, x = start + math.degrees(between), start + math.degrees(between - theta)
@@ -286,11 +286,14 @@ def handicap(theta: float, margin: float, between: float = 1.9) -> Figure:
     ):  # fmt: skip
         ax.add_patch(Arc((0, 0), 2 * radius, 2 * radius, theta1=low, theta2=high, color=tone, linewidth=2))
         box = {"facecolor": "white", "edgecolor": "none", "pad": 1}
-        _label(ax, radius + 0.09, (low + high) / 2, name, color=tone, bbox=box)
-    for degrees, face, name in ((x, shade, "$x$, where it is"), (judged, "white", "where it is judged")):
+        at = start + 17 if low == start else (low + high) / 2  # θ₂ aside from the ray of the hollow dot
+        _label(ax, radius + 0.09, at, name, color=tone, bbox=box)
+    for degrees, face, side, name in (
+        (x, shade, "right", "$x$, where it is"), (judged, "white", "left", "counted from here, to $w_1$ only"),
+    ):  # fmt: skip
         ax.plot(*_polar([0, 1], degrees), color=shade, linewidth=1, alpha=0.6)
         ax.plot(*_polar([1], degrees), "o", color=shade, markerfacecolor=face, markersize=10, markeredgewidth=2)
-        _label(ax, 1.12, degrees, name, color=shade, va="bottom")
+        _label(ax, 1.08, degrees, name, color=shade, va="bottom", ha=side)
     ax.set(xlim=(-1.25, 1.25), ylim=(-0.05, 1.3), aspect="equal")
     ax.axis("off")
     fig.subplots_adjust(0, 0, 1, 1)
@@ -318,9 +321,10 @@ def arcs_sheet(margins: Iterable[float] = (0.0, 0.25, 0.5)) -> Figure:
 def seeds(
     ax: Axes, x: float, values: Iterable[float], low: float, high: float, shade: str, *, aside: float = 0.0
 ) -> None:
-    """One dot per seed at `x`; their mean, moved `aside`, as a diamond with its interval from `low` to `high`."""
+    """One dot per seed round `x`; their mean, moved `aside`, as a diamond with its interval from `low` to `high`."""
     y = np.asarray(list(values))
-    ax.plot(np.full(len(y), x), y, "o", color=shade, markersize=4, alpha=0.5, markeredgewidth=0)
+    beside = x + np.linspace(-0.03, 0.03, len(y)) if len(y) > 1 else np.full(1, x)  # equal values stay visible
+    ax.plot(beside, y, "o", color=shade, markersize=4, alpha=0.5, markeredgewidth=0)
     mean = float(y.mean())
     ax.errorbar(x + aside, mean, [[mean - low], [high - mean]], fmt="D", color=shade, markersize=6, capsize=4)
 
@@ -350,12 +354,14 @@ def petals(ax: Axes, x: Any, labels: Any, frame: Frame2D | None = None) -> None:
     """Features `(N, 2)` as dots, one colour per class, the class's number beyond the tip, a cross at the origin."""
     x, labels = np.asarray(x), np.asarray(labels)
     left, bottom, half = frame or petals_frame([x])
+    legible = np.quantile(np.linalg.norm(x, axis=1), 0.9) > 0.2 * half  # else the names would lie on one another
     ax.plot(0, 0, "+", color="#222222", markersize=7, markeredgewidth=1, zorder=5)
     for kind in np.unique(labels):
         own, shade = x[labels == kind], CLASSES[int(kind) % len(CLASSES)]
         ax.plot(own[:, 0], own[:, 1], "o", color=shade, markersize=3, markeredgewidth=0, alpha=0.7)
-        tip = float(np.quantile(np.linalg.norm(own, axis=1), 0.98)) + 0.13 * half
-        _class_name(ax, tip * _main_direction(own), int(kind))
+        tip = float(np.quantile(np.linalg.norm(own, axis=1), 0.98))
+        if legible:
+            _class_name(ax, (tip + 0.13 * half) * _main_direction(own), int(kind))
     ax.set(xlim=(left - half, left + half), ylim=(bottom - half, bottom + half), aspect="equal")
     ax.axis("off")
 
@@ -415,3 +421,25 @@ def petals_pair(title: str, x: Any, labels: Any, frame: Frame2D) -> Figure:
     fig.suptitle(title, fontsize=11, family="DejaVu Sans Mono")
     fig.subplots_adjust(0.01, 0.01, 0.99, 0.84, wspace=0.02)
     return fig
+
+
+def regions(ax: Axes, weight: Any, bias: Any, reach: float = 2.2) -> None:
+    """Where in the plane each class of the linear classifier `(C, 2)`, `(C,)` has the largest logit; its weights."""
+    weight, bias = np.asarray(weight, dtype=float), np.asarray(bias, dtype=float)
+    line = np.linspace(-reach, reach, 401)
+    plane = np.stack(np.meshgrid(line, line), axis=-1)  # (401, 401, 2)
+    winner = (plane @ weight.T + bias).argmax(-1)
+    shades = [CLASSES[k] for k in REGION_CLASSES[: len(weight)]]
+    ax.contourf(line, line, winner, levels=np.arange(len(weight) + 1) - 0.5, colors=shades, alpha=0.22)
+    for k, (w, shade) in enumerate(zip(weight, shades, strict=True), start=1):
+        ax.annotate(
+            "", w, (0, 0), arrowprops={"arrowstyle": "-|>", "color": shade, "lw": 2, "shrinkA": 0, "shrinkB": 0}
+        )
+        at = w * (1 + 0.27 / np.linalg.norm(w))
+        ax.text(at[0], at[1], f"$w_{k}$", color=shade, ha="center", va="center", fontsize=12)
+    ax.plot(0, 0, "+", color="#222222", markersize=7, markeredgewidth=1, zorder=5)
+    ax.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
+    ax.axis("off")
+
+
+REGION_CLASSES = (0, 6, 3, 4)  # of CLASSES: far apart for every reader

@@ -31,6 +31,7 @@ from __future__ import annotations
 import copy
 import inspect
 import os
+import re
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -42,6 +43,10 @@ import torch
 __all__ = ["Case", "Exercise", "Mistake", "Outcome", "Text", "language"]
 
 Function = Callable[..., Any]
+STRAY_BLANK = re.compile(
+    r" +(?=[\u3000-\u9fff\uff00-\uffef])(?<=[\u3000-\u9fff\uff00-\uffef] )| +(?=[\u3001-\u3011\uff01-\uff1f])"
+)
+"""In Chinese no blank stands between two Han characters, nor before full-width punctuation."""
 
 
 class Text(NamedTuple):
@@ -75,16 +80,8 @@ class Case:
         self.args, self.name = args, name
 
     def words(self, names: Sequence[str], at: tuple[int, ...] | None = None) -> Text:
-        """The input in words: its name, and the arguments; where `at` points into the output, the elements there."""
-        shown = []
-        for name, arg in zip(names, self.args, strict=False):
-            if not (isinstance(arg, (torch.Tensor, np.ndarray)) and arg.ndim):
-                shown.append(f"{name} = {_short(arg)}")
-            elif at is None:
-                shown.append(f"{name} {_short(arg)}")
-            elif at[: arg.ndim] in np.ndindex(*arg.shape):
-                shown.append(f"{name} = {_short(_array(arg)[at[: arg.ndim]])}")
-        inputs = ", ".join(shown)
+        """The input in words: its name, and the arguments; where `at` points into the output, what stands there."""
+        inputs = ", ".join(_shown(name, arg, at) for name, arg in zip(names, self.args, strict=False))
         if self.name is None:
             return Text(inputs, inputs)
         return Text(f"{self.name.en} ({inputs})", f"{self.name.zh}（{inputs}）") if at is not None else self.name
@@ -147,7 +144,7 @@ MESSAGES = {
     "callable": Text("expected a function, got {got}", "需要传入一个函数，得到的是 {got}"),
     "exception": Text("your function raised {error}", "你的函数抛出了 {error}"),
     "exception at": Text(
-        "your function raised {error}, for the input {case}", "输入 {case} 时，你的函数抛出了 {error}"
+        "your function raised {error}, for the input {case}", "输入为 {case} 时，你的函数抛出了 {error}"
     ),
     "line": Text("{error} (line {line} of the function)", "{error}（函数的第 {line} 行）"),
     "inputs": Text(
@@ -159,13 +156,13 @@ MESSAGES = {
     "length": Text("{part}expected {expected} values, got {got}", "{part}应返回 {expected} 个值，得到 {got} 个"),
     "shape": Text(
         "{part}the shape is {got}, expected {expected}, for the input {case}",
-        "{part}输入 {case} 时形状是 {got}，应为 {expected}",
+        "{part}输入为 {case} 时，形状是 {got}，应为 {expected}",
     ),
     "dtype": Text("{part}the dtype is {got}, expected {expected}", "{part}dtype 是 {got}，应为 {expected}"),
-    "finite": Text("{part}the result is {got} for the input {case}", "{part}输入 {case} 时结果是 {got}"),
+    "finite": Text("{part}the result is {got} for the input {case}", "{part}输入为 {case} 时，结果是 {got}"),
     "value": Text(
         "{part}for the input {case} got {got}, expected {expected}",
-        "{part}输入 {case} 时得到 {got}，应为 {expected}",
+        "{part}输入为 {case} 时，得到 {got}，应为 {expected}",
     ),
     "no gradient": Text(
         "the values are right, but no gradient flows back to {argument} (detach, item or numpy on the way?)",
@@ -173,11 +170,11 @@ MESSAGES = {
     ),
     "gradient finite": Text(
         "the values are right, but the gradient is {got} for the input {case}",
-        "数值正确，但输入 {case} 时梯度是 {got}",
+        "数值正确，但输入为 {case} 时，梯度是 {got}",
     ),
     "gradient": Text(
         "the values are right, but the gradient is not: for the input {case} got {got}, expected {expected}",
-        "数值正确，但梯度不对：输入 {case} 时得到 {got}，应为 {expected}",
+        "数值正确，但梯度不对：输入为 {case} 时，得到 {got}，应为 {expected}",
     ),
 }
 
@@ -236,8 +233,8 @@ class Exercise:
         return self._outcome("passed", Text(*("passed (visible checks)",) * 2))
 
     def _outcome(self, kind: str, text: Text) -> Outcome:
-        one_line = Text(*(" ".join(words.split()) for words in text))
-        return Outcome(kind, Text(f"{self.name}: {one_line.en}", f"{self.name}: {one_line.zh}"))
+        en, zh = (" ".join(words.split()) for words in text)
+        return Outcome(kind, Text(f"{self.name}: {en}", f"{self.name}: {STRAY_BLANK.sub('', zh)}"))
 
     # ---- the steps, in the order in which findings are reported ----
 
@@ -323,7 +320,7 @@ class Exercise:
         wrong = ~np.isclose(a, b, rtol=self.rtol, atol=self.atol, equal_nan=True)
         if wrong.any():
             at = _first(wrong)
-            got, expected = (_short(x[at]) for x in (a, b))
+            got, expected = (_piece(x, at)[1] for x in (a, b))
             if got == expected:  # they differ beyond the digits shown
                 got, expected = (str(x[at]) for x in (a, b))
             raise _finding(value, part=part, case=case.words(self._names(), at), got=got, expected=expected)
@@ -449,6 +446,34 @@ def _kind(x: Any) -> Text:
     if _is_plain(x):
         return Text("a number", "一个数")
     return Text(type(x).__name__, type(x).__name__)
+
+
+def _shown(name: str, arg: Any, at: tuple[int, ...] | None) -> str:
+    """One argument in words: whole where it is short, else the row or entry that `at` points to, else its shape."""
+    if not (isinstance(arg, (torch.Tensor, np.ndarray)) and arg.ndim):
+        return f"{name} = {_short(arg)}"
+    values = _array(arg)
+    if at is None or not values.size:
+        return f"{name} {values.shape}"
+    at = at[: values.ndim]
+    if values.size > 6 and at not in np.ndindex(*values.shape):
+        return f"{name} {values.shape}"
+    where, shown = _piece(values, at)
+    return f"{name}{where} = {shown}"
+
+
+def _piece(values: np.ndarray, at: tuple[int, ...]) -> tuple[str, str]:
+    """Of an array: all of it where it is small, else the row that holds `at` where that is short, else the entry."""
+    if values.size <= 6:
+        at = ()
+    elif values.ndim > 1 and values.shape[-1] <= 6:
+        at = at[:-1]
+    return f"[{', '.join(map(str, at))}]" if at else "", _numbers(values[at])
+
+
+def _numbers(x: Any) -> str:
+    """All the values of a small array or a scalar."""
+    return f"[{', '.join(map(_numbers, x))}]" if np.ndim(x) else _short(x)
 
 
 def _short(x: Any) -> str:

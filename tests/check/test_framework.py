@@ -80,7 +80,7 @@ def test_a_gradient_that_is_nan_where_the_value_is_right():
     plain = edge.examine(lambda cos: torch.cos(torch.arccos(cos)))
     assert plain.kind == "gradient finite"
     assert "nan" in plain.text.en
-    assert "cos = 1" in plain.text.en
+    assert "cos = [1]" in plain.text.en
 
 
 def test_the_message_shows_input_answer_and_right_answer(exercise):
@@ -88,8 +88,9 @@ def test_the_message_shows_input_answer_and_right_answer(exercise):
         return torch.where(cos == 0.5, 0.25, shifted(cos, margin))
 
     line = exercise.examine(off_at_one_half).text.en
-    expected = math.cos(math.pi / 3 + 0.3)
-    assert line == f"ex1: for the input two angles (cos = 0.5, margin = 0.3) got 0.25, expected {expected:.6g}"
+    first, second = (f"{math.cos(angle + 0.3):.6g}" for angle in (math.pi / 2, math.pi / 3))
+    told = "ex1: for the input two angles (cos = [0, 0.5], margin = 0.3)"
+    assert line == f"{told} got [{first}, 0.25], expected [{first}, {second}]"
 
 
 def test_a_difference_beyond_the_digits_shown_is_still_visible(exercise):
@@ -221,3 +222,17 @@ def test_modules_are_found_by_name():
     assert check.framework.Exercise is Exercise
     with pytest.raises(AttributeError, match=r"no file facelearn/check/nosuch\.py"):
         _ = check.nosuch
+
+
+def test_no_input_is_shown_as_empty_brackets_or_as_a_bare_entry():
+    """A scalar answer points at no entry: small inputs are shown whole, large ones by shape, matrices by row."""
+    small, wide = torch.tensor([[1.0, 2.0]]), torch.zeros(3, 40)
+    total = Exercise("ex1", lambda a, b: a.sum() + b.sum(), lambda g: [Case(small, wide, name=Text("a", "甲"))])
+    wrong = total.examine(lambda a, b: a.sum() + b.sum() + 1)
+    assert "input a (a = [[1, 2]], b (3, 40))" in wrong.text.en
+    assert wrong.text.zh == "ex1: 输入为甲（a = [[1, 2]], b (3, 40)）时，得到 4，应为 3"
+    table = torch.arange(12.0).reshape(4, 3)
+    rows = Exercise("ex1", lambda t: 2 * t, lambda g: [Case(table)])
+    assert "t[2] = [6, 7, 8]" in rows.examine(lambda t: torch.where(t == 7, 0.0, 2 * t)).text.en
+    long = Exercise("ex1", lambda t: 2 * t, lambda g: [Case(torch.arange(12.0))])
+    assert "t[7] = 7 " in long.examine(lambda t: torch.where(t == 7, 0.0, 2 * t)).text.en
