@@ -54,14 +54,14 @@ def run(notebook: Path, budget: str) -> dict[str, str]:
         for line in process.stdout:
             print(f"    {line}", end="", flush=True)
             if line.startswith("claim holds:"):
-                verdicts.append(line.removeprefix("claim holds:").strip())
+                verdicts.append(line.removeprefix("claim holds:").split()[0])
         failed = process.wait()
     return {
         "chapter": notebook.stem,
         "outcome": f"error {failed}" if failed else "ran",
         "verdicts": " ".join(verdicts),
         "budget": budget,
-        "seconds": f"{time.perf_counter() - began:.1f}",
+        "seconds": f"{time.perf_counter() - began:.2f}",
         "device": device_name(),
         "torch": torch.__version__,
     }

@@ -26,7 +26,7 @@ def test_verdicts_seconds_and_device_are_stored(course, tmp_path):
     write(
         course / "03_fine.ipynb",
         "import os\nx = 1",
-        "print('claim holds:', x == 1)\nprint(os.environ['FACELEARN_BUDGET'])",
+        "print('claim holds:', x == 1, '| why')\nprint(os.environ['FACELEARN_BUDGET'])",
     )
     write(course / "12_stops.ipynb", "print('claim holds: False')", "raise SystemExit(3)")
     out = tmp_path / "gpu.csv"
