@@ -11,9 +11,8 @@ export PYTHONHASHSEED  ?= 0
 .PHONY: lab test help setup lint unit chapters execute results assets gpu bench clean
 .DEFAULT_GOAL := help
 
-lab: setup            ## open JupyterLab in course/  [OPEN=en/12_arcface.ipynb HOST=127.0.0.1 PORT=8888 ARGS="--no-browser"]
-	cd course && JUPYTER_CONFIG_PATH="$(CURDIR)/tools/jupyter" "$(CURDIR)/$(V)/bin/jupyter" lab \
-	  --ServerApp.root_dir=. --LabApp.default_url="/lab/tree/$(or $(OPEN),README.md)" \
+lab: setup            ## open JupyterLab in course/  [HOST=127.0.0.1 PORT=8888 ARGS="--no-browser"]
+	cd course && JUPYTER_CONFIG_PATH="$(CURDIR)/tools/jupyter" "$(CURDIR)/$(V)/bin/jupyter" lab README.md \
 	  $(if $(HOST),--ip=$(HOST)) $(if $(PORT),--port=$(PORT) --ServerApp.port_retries=0) $(ARGS)
 
 test: setup lint unit chapters   ## everything that CI runs: lints, tests, every chapter in both languages
