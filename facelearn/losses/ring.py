@@ -20,8 +20,7 @@ class Ring(Loss):
 
     Args:
         radius: R at the start. `None`: the mean length in the first training call. On an untrained net that is tiny
-            and classes merge: start the ring late (weight 0 in `Joint` at first does not help, a late call does), or
-            give a radius.
+            and classes merge: start the ring late (`Joint` does not call a part of weight 0), or give a radius.
         reduction, validate: see `Loss`.
 
     Learns `radius`, a scalar (NaN until set), which is not weight-decayed. Labels are not used.

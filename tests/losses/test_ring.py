@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from facelearn import losses
 from facelearn.losses import Joint, Ring, Softmax
 from tests.losses.conformance import (
     CASES,
@@ -105,3 +106,15 @@ def test_joint_with_weight_zero_is_softmax():
     joint = Joint((1.0, softmax), (0.0, ring))
     assert torch.equal(joint(x, y), softmax(x, y))
     assert ring.radius.isnan()  # not called, not set
+
+
+def test_a_ring_that_starts_late_takes_its_radius_then():
+    """A part of weight 0 is not called by `Joint`: the radius is the mean length of the first batch that counts."""
+    ring = losses.Ring()
+    joint = losses.Joint((1.0, losses.Softmax(2, 2)), (0.0, ring))
+    labels = torch.tensor([0, 1])
+    joint(0.01 * torch.eye(2), labels)
+    assert ring.radius.isnan()
+    joint.weights[1] = 0.03
+    joint(5 * torch.eye(2), labels)
+    assert ring.radius.item() == 5
