@@ -32,6 +32,7 @@ from tqdm.auto import tqdm
 
 from facelearn.checkpoint import Checkpoint, Record, content_hash
 from facelearn.data.image_set import to_float
+from facelearn.losses.sampling import touched_rows_only
 
 Augment = Callable[[Tensor, torch.Generator], Tensor]
 Batches = Callable[[Tensor, int, torch.Generator], Iterable[Tensor]]
@@ -88,6 +89,7 @@ def fit(
     net.to(device), loss.to(device)
     source = _in_memory(data, device)
     optimizer = torch.optim.AdamW(parameter_groups(net, loss, weight_decay), lr=lr)
+    touched_rows_only(optimizer)  # of a loss that samples its classes
     scaler = torch.amp.GradScaler(device.type, enabled=half is torch.float16)  # fp16 gradients underflow unscaled
 
     records: list[Record] = []

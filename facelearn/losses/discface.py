@@ -6,6 +6,7 @@ import math
 from typing import cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from facelearn.losses.base import Classifier
@@ -67,7 +68,8 @@ class DiscFace(Classifier):
 
     def per_sample(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         weights = cast(Tensor, self.base_loss.weight)  # (C, d)
-        residual = unit(embeddings) - unit(weights[labels])  # (B, d)
+        sampled = getattr(self.base_loss, "sample_rate", 1.0) < 1  # then its gradient is sparse
+        residual = unit(embeddings) - unit(F.embedding(labels, weights, sparse=sampled))  # (B, d)
         discrepancy = torch.linalg.vector_norm(residual - self.displacement(), dim=1)  # (B,)
         return self.base_loss.per_sample(embeddings, labels) + self.weight * discrepancy
 

@@ -20,11 +20,13 @@ import math
 from typing import TypedDict
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributed import ProcessGroup
 
 from facelearn.losses.base import Classifier, cross_entropy, rest
 from facelearn.losses.parallel import GatherRows, OwnRows, all_or_none, gather_columns, gather_labels, shard
+from facelearn.losses.sampling import sample_classes
 from facelearn.losses.tiles import own_row, tile_size, tiled
 
 #: What to do with the target where θ + m > π; see `cos_of_sum`.
@@ -36,6 +38,7 @@ class Frame(TypedDict, total=False):
 
     tile: str | int | None
     process_group: ProcessGroup | None
+    sample_rate: float
     reduction: str
     validate: bool | None
 
@@ -51,6 +54,9 @@ class MarginHead(Classifier):
             always, a number never; the same value and gradient each way.
         process_group: share the classes out among its ranks (see `parallel.py`): `weight` then holds this rank's rows,
             the loss is the mean over the batches of all, which must be equally long. Not for DistributedDataParallel.
+        sample_rate: share of the classes that a training call meets, those of its batch and random others; below 1 the
+            gradient of `weight` is sparse, and the optimiser needs `touched_rows_only` (see `sampling.py`). `eval()`
+            and `logits` use all classes.
         reduction, validate: see `Loss`.
 
     A zero embedding has no direction: its cosines are all 0, its gradient that of an embedding of norm 1.
@@ -65,6 +71,7 @@ class MarginHead(Classifier):
         num_subcenters: int = 1,
         tile: str | int | None = "auto",
         process_group: ProcessGroup | None = None,
+        sample_rate: float = 1.0,
         reduction: str = "mean",
         validate: bool | None = None,
     ) -> None:
@@ -75,10 +82,13 @@ class MarginHead(Classifier):
             raise ValueError(f"num_subcenters={num_subcenters}: expected at least 1")
         if not (tile is None or tile == "auto" or (isinstance(tile, int) and tile >= 1)):
             raise ValueError(f"tile={tile!r}: expected 'auto', None, or a number of classes >= 1")
+        if not 0 < sample_rate <= 1:
+            raise ValueError(f"sample_rate={sample_rate}: expected 0 < sample_rate <= 1")
         self.scale = scale
         self.num_subcenters = num_subcenters
         self.tile = tile
         self.process_group = process_group
+        self.sample_rate = sample_rate
         self.first_class, end = shard(num_classes, process_group)
         self.weight = nn.Parameter(torch.empty((end - self.first_class) * num_subcenters, embedding_dim))
         self.reset_parameters()
@@ -130,17 +140,35 @@ class MarginHead(Classifier):
 
     def per_sample(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         x = unit(embeddings)  # (B, d)
+        weight, own = self.classes(labels)  # (n·K, d), (B,)
         with torch.no_grad():
-            exact_cos = own_row(self, unit(most_precise(embeddings)), self.weight, labels)[1]
+            exact_cos = own_row(self, unit(most_precise(embeddings)), weight, own)[1]
         rows = self.rows(embeddings, exact_cos.to(x))
-        classes = len(self.weight) // self.num_subcenters  # of this rank
-        size = tile_size(self.tile, len(labels), classes)
+        n = len(weight) // self.num_subcenters
+        size = tile_size(self.tile, len(labels), n)
         if size is None and self.process_group is not None:
-            size = classes  # the dense form needs them all
-        parts = dense(self, x, labels, rows) if size is None else tiled(self, x, labels, rows, size)
+            size = n  # the dense form needs them all
+        parts = dense(self, x, weight, own, rows) if size is None else tiled(self, x, weight, own, rows, size)
         target_cos, rest, *sums = parts  # (B,) each
         target_cos = target_cos + (exact_cos - target_cos).detach()  # its value in float64, its gradient as it was
         return cross_entropy(self.scale * self.target(target_cos, (*rows, *sums)), rest).to(x.dtype)
+
+    def classes(self, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """The weights `(n·K, d)` of the n classes that this call meets, all of this rank's or a sample of them; and
+        which of these is a sample's own `(B,)`, a number outside 0 ... n - 1 where another rank owns it."""
+        own = labels - self.first_class
+        if self.sample_rate == 1 or not self.training:
+            return self.weight, own
+        chosen = self.draw_classes(own)  # (n,), sorted
+        K = self.num_subcenters
+        rows = chosen if K == 1 else (K * chosen[:, None] + torch.arange(K, device=chosen.device)).flatten()
+        place = torch.searchsorted(chosen, own).clamp(max=len(chosen) - 1)
+        own = torch.where(chosen[place] == own, place, -1)
+        return F.embedding(rows, self.weight, sparse=True), own
+
+    def draw_classes(self, own: Tensor) -> Tensor:
+        """Which of this rank's classes a training call meets, sorted `(n,)`; those in `own` must be among them."""
+        return sample_classes(own, len(self.weight) // self.num_subcenters, self.sample_rate)
 
     def pool(self, cos: Tensor) -> Tensor:
         """A class's cosine is that of the nearest of its rows.  (B, n·K) -> (B, n)"""
@@ -149,19 +177,19 @@ class MarginHead(Classifier):
     def scores(self, embeddings: Tensor) -> Tensor:
         """s · cos θ_j, no margin.  (B, C)"""
         if self.process_group is None:
-            return self.scale * self.cosines(unit(embeddings))
-        every = self.cosines(unit(GatherRows.apply(embeddings, self.process_group)))  # (W·B, n)
+            return self.scale * self.cosines(unit(embeddings), self.weight)
+        every = self.cosines(unit(GatherRows.apply(embeddings, self.process_group)), self.weight)  # (W·B, n)
         every = gather_columns(every, self.num_classes, self.process_group)  # (W·B, C)
         return self.scale * every.chunk(self.process_group.size())[self.process_group.rank()]
 
-    def cosines(self, x: Tensor) -> Tensor:
-        """Cosines with every class, of unit embeddings.  (B, d) -> (B, C)"""
-        return self.pool(x @ unit(self.weight).T)
+    def cosines(self, x: Tensor, weight: Tensor) -> Tensor:
+        """Cosines with every class, of unit embeddings.  (B, d), (n·K, d) -> (B, n)"""
+        return self.pool(x @ unit(weight).T)
 
 
-def dense(head: MarginHead, x: Tensor, labels: Tensor, rows: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+def dense(head: MarginHead, x: Tensor, weight: Tensor, labels: Tensor, rows: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     """Target cosine, rest, and the sums of `row_sums`, `(B,)` each: the formula as it stands, on all of (B, C)."""
-    cos = head.cosines(x)  # (B, C)
+    cos = head.cosines(x, weight)  # (B, C)
     own = labels[:, None]
     target_cos = cos.gather(1, own).clamp(-1, 1)  # (B, 1)
     others = head.others(cos, target_cos, tuple(row[:, None] for row in rows))  # (B, C)

@@ -40,9 +40,11 @@ def tile_size(tile: str | int | None, batch: int, classes: int) -> int | None:
     return max(1, TILE // batch) if tile == "auto" else int(tile)
 
 
-def tiled(head: MarginHead, x: Tensor, labels: Tensor, rows: tuple[Tensor, ...], size: int) -> tuple[Tensor, ...]:
+def tiled(
+    head: MarginHead, x: Tensor, weight: Tensor, labels: Tensor, rows: tuple[Tensor, ...], size: int
+) -> tuple[Tensor, ...]:
     """Target cosine, rest, and the sums of `row_sums`, `(B,)` each, for unit embeddings x `(B, d)`."""
-    return TargetAndRest.apply(x, head.weight, labels, head, size, *rows)
+    return TargetAndRest.apply(x, weight, labels, head, size, *rows)
 
 
 class TargetAndRest(torch.autograd.Function):
@@ -127,16 +129,15 @@ class Tile:
 def tiles(head: MarginHead, weight: Tensor, labels: Tensor, size: int) -> Iterator[Tile]:
     classes = len(weight) // head.num_subcenters
     for low in range(0, classes, size):
-        yield Tile(head, labels - head.first_class, low, min(low + size, classes))
+        yield Tile(head, labels, low, min(low + size, classes))
 
 
 def own_row(head: MarginHead, x: Tensor, weight: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """For each sample, the row of `weight` that stands for its class (the nearest sub-centre), the cosine with it, and
     whether this rank owns it (1 or 0); the cosine is known everywhere.  (B,), (B,), (B,)"""
     classes = len(weight) // head.num_subcenters
-    local = labels - head.first_class
-    here = ((local >= 0) & (local < classes)).to(x.dtype)
-    local = local.clamp(0, classes - 1)
+    here = ((labels >= 0) & (labels < classes)).to(x.dtype)
+    local = labels.clamp(0, classes - 1)
     first = local[:, None] * head.num_subcenters + torch.arange(head.num_subcenters, device=labels.device)  # (B, K)
     W = weight[first].to(x.dtype)  # (B, K, d)
     cos = (W * x[:, None]).sum(2) * inverse_length(W)  # (B, K)
