@@ -1,0 +1,280 @@
+"""The synthetic protocol: how the settings of every loss are chosen, and how the chosen ones are then compared.
+
+Search: each setting of `GRIDS` is trained once, for 10 epochs, and measured on people of the split "tune", on nothing
+else. `choose` takes the smallest EER (a tie: the larger TAR at FAR 1e-2). The grids were written before the first run
+and have at most 6 settings for every loss; they are small, so a best setting at their edge says "look further".
+Finals: each loss with its chosen setting, 20 epochs, five seeds of their own, measured on the split "open". A final
+seed draws everything: people, start weights of the net, order of the batches. Runs with one seed are paired.
+
+`settings("arcface")` gives the chosen recipe, `build` makes the loss of a recipe and what `fit` needs beside it:
+
+    loss, options = build(settings("arcface"), net.embedding_dim, classes)
+    fit(net, loss, faces, epochs=10, **options)
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from torch import nn
+
+from facelearn.data import STANDARD, SyntheticFaces, standard
+from facelearn.data.face_renderer import VERSION
+from facelearn.data.samplers import PKBatches
+from facelearn.losses import Joint, get
+from facelearn.models import SmallFaceNet
+from facelearn.training import ShiftAndGain, embed, fit, seed_everything
+from facelearn.verification import all_pairs, evaluate_pairs, fold_pairs
+
+Recipe = dict[str, Any]  # "loss" (stem), "arguments" (keywords); maybe "batches" (P x K), "beside_softmax" (joint loss)
+CHOSEN = Path(__file__).resolve().parents[1] / "settings.json"
+
+# All that decides a number of the tables beside the recipe and the seed.
+SETTINGS: dict[str, Any] = {
+    "data": {"standard": STANDARD, "renderer": VERSION},
+    "net": {"embedding_dim": 64, "width": 8},
+    "training": {"batch_size": 128, "lr": 4e-3, "weight_decay": 5e-4},
+    "epochs": {"tune": 10, "open": 20},
+    "criterion": "smallest EER on tune; a tie: the largest TAR at FAR 1e-2",
+}
+SEARCH_SEED = 1  # start weights and batches; the people are those of the standard sets "fit" and "tune"
+FINAL_SEEDS = (1001, 1002, 1003, 1004, 1005)  # used nowhere else
+MOST = 6  # settings for one loss
+MEASURES = ("accuracy", "eer", "tar_1e2", "tar_1e3")
+
+
+# ---- the grids, fixed before the first run --------------------------------------------------------------------------
+
+
+def _each(loss: str, *arguments: dict[str, Any], **more: Any) -> list[Recipe]:
+    """One recipe for each set of keywords."""
+    return [{"loss": loss, "arguments": keywords, **more} for keywords in arguments]
+
+
+def _scales(loss: str, *pairs: tuple[float, float], **fixed: Any) -> list[Recipe]:
+    """One recipe for each (scale, margin)."""
+    return _each(loss, *({"scale": scale, "margin": margin, **fixed} for scale, margin in pairs))
+
+
+def _beside(loss: str, *weights: float, start: float = 0.0) -> list[Recipe]:
+    """Softmax plus weight · loss, from the share `start` of all steps on."""
+    return [{"loss": loss, "arguments": {}, "beside_softmax": {"weight": w, "start": start}} for w in weights]
+
+
+def _magface(scale: float, low: float, high: float, weight: float) -> Recipe:
+    lengths = {"lower": 4.0, "upper": 16.0}
+    margins = {"margin_lower": low, "margin_upper": high}
+    return {"loss": "magface", "arguments": {"scale": scale, **lengths, **margins, "regularizer_weight": weight}}
+
+
+PK = {"identities_per_batch": 32, "images_per_identity": 4}  # 128 images, as many steps an epoch as the others
+ARC = {"stem": "arcface", "scale": 8, "margin": 0.6}
+COS = {"stem": "cosface", "scale": 8, "margin": 0.4}
+
+# Where the numbers come from. Papers train for days on thousands of people at s = 64; here 300 people and 10 epochs
+# decide, and chapter 12's trials at 8 epochs put s = 8 ahead of 16 and 32, s = 4 close behind. So a scale of 8 is the
+# middle of every grid, with 4 and 16 beside it, and around it the margins from half to twice what a paper takes.
+# Margins are not warmed up. The last layer of the net normalises the embedding's batch: lengths lie near √64 = 8, and
+# what a loss measures in lengths is set to that.
+GRIDS: dict[str, list[Recipe]] = {
+    "softmax": _each("softmax", {"bias": True}, {"bias": False}),  # nothing else to choose
+    "normface": _each("normface", *({"scale": s} for s in (4, 8, 16, 32))),
+    "l2_softmax": _each("l2_softmax", *({"alpha": a} for a in (4, 8, 16, 32))),  # as normface; its weights stay free
+    "contrastive": _each(  # a distance: at most 2 between unit vectors, about 11 between strangers otherwise
+        "contrastive",
+        *({"margin": m, "normalize": True} for m in (0.5, 0.8, 1.1, 1.4)),
+        {"margin": 8.0, "normalize": False},
+        batches=PK,
+    ),
+    "supcon": _each("supcon", *({"temperature": t} for t in (0.05, 0.1, 0.2, 0.4)), batches=PK),  # paper 0.1; 1/s
+    "triplet": _each(  # a squared distance, FaceNet's is 0.2; mining by either of the usual rules
+        "triplet",
+        *({"margin": m, "mining": "semi-hard"} for m in (0.2, 0.4, 0.8)),
+        *({"margin": m, "mining": "batch-hard"} for m in (0.2, 0.4)),
+        {"margin": 0.4, "mining": "all"},
+        batches=PK,
+    ),
+    "circle": _each(  # paper: 256 with 0.25 for faces, 64 to 128 with 0.4 elsewhere
+        "circle",
+        *({"margin": 0.25, "gamma": g} for g in (16, 64, 256)),
+        *({"margin": 0.4, "gamma": g} for g in (16, 64)),
+        batches=PK,
+    ),
+    "center": _beside("center", 0.003, 0.01, 0.03, 0.1),  # ½‖x - c‖² starts near 32, the cross-entropy near 6
+    "ring": _beside("ring", 0.003, 0.01, 0.03, 0.1, start=0.3),  # late: lengths of an untrained net mean nothing
+    "lgm": _each(  # distances start near 30: a factor 1 + α adds 30 α nats; 20 images say little about 64 variances
+        "lgm",
+        *({"alpha": a, "likelihood_weight": 0.01, "covariance": "identity"} for a in (0.03, 0.1, 0.3)),
+        {"alpha": 0.1, "likelihood_weight": 0.1, "covariance": "identity"},
+        {"alpha": 0.1, "likelihood_weight": 0.01, "covariance": "diagonal"},
+        {"alpha": 0.3, "likelihood_weight": 0.1, "covariance": "diagonal"},
+    ),
+    "sphereface": [  # with a scale: SphereFace-R. Without: the first one, its λ falling to 5 within a third of a search
+        *_scales("sphereface", (8, 1.3), (8, 1.5), (8, 1.8), (16, 1.5)),
+        *_each("sphereface", {"margin": 4, "lam_base": 100.0}, {"margin": 2, "lam_base": 100.0, "lam_min": 1.0}),
+    ],
+    "cosface": _scales("cosface", (4, 0.4), (8, 0.2), (8, 0.4), (8, 0.8), (16, 0.2), (16, 0.4)),
+    "arcface": _scales("arcface", (4, 0.6), (8, 0.4), (8, 0.6), (8, 0.8), (16, 0.4), (16, 0.6)),
+    "combined_margin": _each(  # (1, .3, .2) and (.9, .4, .15) are the paper's
+        "combined_margin",
+        {"scale": 8, "m1": 1.0, "m2": 0.3, "m3": 0.2},
+        {"scale": 8, "m1": 1.0, "m2": 0.5, "m3": 0.2},
+        {"scale": 8, "m1": 1.0, "m2": 0.3, "m3": 0.4},
+        {"scale": 8, "m1": 0.9, "m2": 0.4, "m3": 0.15},
+        {"scale": 16, "m1": 1.0, "m2": 0.3, "m3": 0.2},
+    ),
+    "subcenter_arcface": [
+        *_scales("subcenter_arcface", (8, 0.4), (8, 0.6), (8, 0.8), (16, 0.4), num_subcenters=3),
+        *_scales("subcenter_arcface", (8, 0.6), num_subcenters=2),
+    ],
+    "mv_softmax": [
+        *_scales("mv_softmax", (8, 0.4), (8, 0.6), (16, 0.4), kind="arc", t=0.2),
+        *_scales("mv_softmax", (8, 0.6), kind="arc", t=0.1),
+        *_scales("mv_softmax", (8, 0.4), kind="am", t=0.2),
+    ],
+    "curricularface": _scales("curricularface", (4, 0.6), (8, 0.4), (8, 0.6), (8, 0.8), (16, 0.4)),
+    "circleface": _each(  # where a target cosine is halfway its slope is about γ: a scale
+        "circleface",
+        *({"margin": 0.25, "gamma": g} for g in (8, 16, 32, 64)),
+        *({"margin": 0.4, "gamma": g} for g in (16, 32)),
+    ),
+    "discface": _each(  # on the two usual heads; paper: weight 0.4, bound 0.05
+        "discface",
+        *({"base_loss": ARC, "weight": w, "bound": 0.05} for w in (0.1, 0.4, 1.0)),
+        {"base_loss": ARC, "weight": 0.4, "bound": 0.2},
+        {"base_loss": COS, "weight": 0.4, "bound": 0.05},
+    ),
+    "npcface": _each(
+        "npcface",
+        {"scale": 8, "m0": 0.4, "m1": 0.2},
+        {"scale": 8, "m0": 0.6, "m1": 0.2},
+        {"scale": 8, "m0": 0.4, "m1": 0.4},
+        {"scale": 8, "m0": 0.6, "m1": 0.2, "t": 1.0, "a": 0.1},
+        {"scale": 16, "m0": 0.4, "m1": 0.2},
+    ),
+    # lengths 4 to 16 around 8; at weight 20 the price on short ones matches the pull of the margin at s = 8
+    "magface": [
+        _magface(8, 0.4, 0.8, 5),
+        _magface(8, 0.4, 0.8, 20),
+        _magface(8, 0.4, 0.8, 80),
+        _magface(8, 0.2, 0.6, 20),
+        _magface(16, 0.4, 0.8, 20),
+    ],
+    "adaface": _scales("adaface", (4, 0.4), (8, 0.2), (8, 0.4), (8, 0.8), (16, 0.4)),
+    "elasticface": [
+        *_scales("elasticface", (8, 0.6), kind="arc", std=0.0125),
+        *_scales("elasticface", (8, 0.6), (8, 0.8), kind="arc", std=0.05),
+        *_scales("elasticface", (8, 0.6), kind="arc", std=0.05, plus=True),
+        *_scales("elasticface", (8, 0.4), kind="cos", std=0.05),
+    ],
+}  # fmt: skip
+
+
+# ---- a recipe made real ---------------------------------------------------------------------------------------------
+
+
+def build(recipe: Recipe, embedding_dim: int, classes: int) -> tuple[nn.Module, dict[str, Any]]:
+    """The loss of a recipe, and the keywords that `fit` needs for it: `batches` and `on_step`, where it has them."""
+    arguments = dict(recipe["arguments"])
+    options: dict[str, Any] = {}
+    if "batches" in recipe:
+        options["batches"] = PKBatches(**recipe["batches"])
+    if base := arguments.get("base_loss"):
+        keywords = {name: value for name, value in base.items() if name != "stem"}
+        arguments["base_loss"] = get(base["stem"], embedding_dim, classes, **keywords)
+    sized = not ("batches" in recipe or base or recipe["loss"] == "ring")  # does it have a row per class of its own?
+    loss: nn.Module = get(recipe["loss"], *((embedding_dim, classes) if sized else ()), **arguments)
+    if beside := recipe.get("beside_softmax"):
+        joint = Joint((1.0, get("softmax", embedding_dim, classes)), (beside["weight"], loss))
+
+        def begin(step: int, total: int) -> None:
+            joint.weights[1] = beside["weight"] if step >= beside["start"] * total else 0.0
+
+        loss, options["on_step"] = joint, begin
+    return loss, options
+
+
+def settings(loss: str) -> Recipe:
+    """The chosen recipe of a loss, from `course/settings.json`. ValueError for a loss that is not in it."""
+    losses = json.loads(CHOSEN.read_text(encoding="utf-8"))["losses"]
+    if loss not in losses:
+        raise ValueError(f"loss={loss!r}: expected one of {', '.join(losses)}")
+    return losses[loss]
+
+
+# ---- one run --------------------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=2)
+def people(split: str, seed: int | None, few: bool) -> SyntheticFaces:
+    """The standard set of this split, with the people of this seed; `few` of them where only the code is tried."""
+    return standard(split, seed=seed, **({"identities": 34} if few else {}))
+
+
+def run(recipe: Recipe, split: str, seed: int, budget: str = "full") -> dict[str, float]:
+    """Train one recipe and measure it on people of `split`: "tune" in the search, "open" in the finals.
+
+    All numbers are NaN where the training diverged. At the budget "smoke" it is one epoch with a few people.
+    """
+    few = budget == "smoke"
+    data_seed = None if split == "tune" else seed
+    faces = people("fit", data_seed, few)
+    seed_everything(seed)
+    net = SmallFaceNet(**SETTINGS["net"])  # before the loss: it starts the same whatever the loss draws
+    loss, options = build(recipe, net.embedding_dim, int(faces.labels.max()) + 1)
+    epochs = 1 if few else SETTINGS["epochs"][split]
+    try:
+        fit(net, loss, faces, epochs=epochs, seed=seed, augment=ShiftAndGain(), **SETTINGS["training"], **options)
+    except FloatingPointError:
+        return dict.fromkeys(MEASURES, math.nan)
+    return measure(net, people(split, data_seed, few))
+
+
+def measure(net: nn.Module, strangers: SyntheticFaces) -> dict[str, float]:
+    """Error rates over all pairs, and the accuracy of 10 folds that share no people, 300 + 300 pairs each."""
+    embeddings = embed(net, strangers)
+    if not (embeddings.isfinite().all() and embeddings.abs().amax(1).gt(0).all()):
+        return dict.fromkeys(MEASURES, math.nan)  # collapsed: some embedding has no direction
+    found = evaluate_pairs(embeddings, *all_pairs(strangers.labels))
+    per_fold = 300 if len(strangers) >= 1000 else 30
+    pairs, same, folds = fold_pairs(strangers.labels, per_fold=per_fold)
+    in_folds = evaluate_pairs(embeddings, pairs, same, folds=folds)
+    numbers = (in_folds.accuracy, found.eer, found.tar_at(1e-2), found.tar_at(1e-3))
+    return dict(zip(MEASURES, map(float, numbers), strict=True))
+
+
+# ---- which runs there are, and what was chosen ----------------------------------------------------------------------
+
+
+def search() -> Iterator[tuple[Recipe, str, int]]:
+    """Every setting of every loss, once, on `tune`."""
+    return ((recipe, "tune", SEARCH_SEED) for recipes in GRIDS.values() for recipe in recipes)
+
+
+def finals(chosen: dict[str, Recipe]) -> Iterator[tuple[Recipe, str, int]]:
+    """Every loss with its chosen setting, on `open`; a whole seed at a time, so that a table cut short has pairs."""
+    return ((recipe, "open", seed) for seed in FINAL_SEEDS for recipe in chosen.values())
+
+
+def words(recipe: Recipe) -> str:
+    """A recipe without its loss as one line of JSON: a cell of the tables."""
+    return json.dumps({name: value for name, value in recipe.items() if name != "loss"}, sort_keys=True)
+
+
+def choose(table: pd.DataFrame) -> dict[str, Recipe]:
+    """For each loss all of whose settings are in the table, the best of them on `tune`."""
+    chosen = {}
+    for loss, recipes in GRIDS.items():
+        rows = table[(table["loss"] == loss) & (table["split"] == "tune")].set_index("setting")
+        if all(words(recipe) in rows.index for recipe in recipes):
+            numbers = {i: rows.loc[words(recipe)] for i, recipe in enumerate(recipes)}
+            trained = [i for i, row in numbers.items() if not math.isnan(row["eer"])]
+            best = min(trained, key=lambda i: (numbers[i]["eer"], -numbers[i]["tar_1e2"], i))
+            chosen[loss] = recipes[best]
+    return chosen
