@@ -8,6 +8,9 @@ from typing import ClassVar
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.distributed import ProcessGroup
+
+from facelearn.losses.parallel import OwnValues, all_or_none, gather_labels, gather_rows, own_rows
 
 REDUCTIONS = ("mean", "sum", "none")
 
@@ -22,6 +25,9 @@ class Loss(nn.Module):
         reduction: `"mean"`, `"sum"`, or `"none"` for one value per sample.
         validate: look at values as well as shapes (labels in range, embeddings finite). `None`: on the CPU only, since
             on an accelerator looking forces a synchronisation. Steps aside under `torch.compile`.
+        process_group: take the loss over the batches of all its ranks (see `parallel.py`), which must be equally long;
+            the same number on every rank, with `"none"` the values of the own samples. A keyword of the losses for
+            which this is another loss than the mean of the ranks' own: pair losses, angular heads, `Center`, `Ring`.
 
     Raises:
         ValueError: naming the argument, what was found and what was expected.
@@ -30,22 +36,22 @@ class Loss(nn.Module):
     #: Names of own parameters that weight decay would harm; `facelearn.training.fit` reads this.
     no_weight_decay: ClassVar[tuple[str, ...]] = ()
 
-    def __init__(self, *, reduction: str = "mean", validate: bool | None = None) -> None:
+    def __init__(
+        self, *, reduction: str = "mean", validate: bool | None = None, process_group: ProcessGroup | None = None
+    ) -> None:
         super().__init__()
         if reduction not in REDUCTIONS:
             raise ValueError(f"reduction={reduction!r}: expected one of {REDUCTIONS}")
         self.reduction = reduction
         self.validate = validate
+        self.process_group = process_group
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
-        self.check(embeddings, labels)
+        all_or_none(lambda: self.check(embeddings, labels), embeddings, self.process_group, self.validate)
         with torch.autocast(embeddings.device.type, enabled=False):
-            embeddings, labels = self.gather(self.full_precision(embeddings), labels)
+            embeddings = gather_rows(self.full_precision(embeddings), self.process_group)
+            labels = gather_labels(labels, self.process_group)
             return self.reduce(self.per_sample(embeddings, labels), embeddings)
-
-    def gather(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """The batch that the loss is taken over: this one, or in a parallel run that of all ranks."""
-        return embeddings, labels
 
     def per_sample(self, embeddings: Tensor, labels: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         """One value per sample `(B,)`; a pair loss gives the sums of its terms per anchor, and how many they were."""
@@ -55,9 +61,17 @@ class Loss(nn.Module):
         """Apply `reduction`. Nothing to average over (no pair in the batch) gives 0, attached to the graph."""
         sums, counts = losses if isinstance(losses, tuple) else (losses, torch.ones_like(losses, dtype=torch.int64))
         if self.reduction == "none":
-            return sums / counts.clamp(min=1)
+            each = sums / counts.clamp(min=1)
+            if self.process_group is None:
+                return each
+            first, end = (self.values_before(row, len(embeddings)) for row in own_rows(embeddings, self.process_group))
+            return OwnValues.apply(each, first, end, self.process_group)
         total = sums.sum() + (0 * embeddings).sum()
         return total / counts.sum().clamp(min=1) if self.reduction == "mean" else total
+
+    def values_before(self, row: int, rows: int) -> int:
+        """How many of the values of `reduction="none"` come before those of a row."""
+        return row
 
     def check(self, embeddings: Tensor, labels: Tensor) -> None:
         """Refuse what cannot be a batch; `ValueError` names the argument."""
@@ -93,9 +107,15 @@ class ClassLoss(Loss):
     """
 
     def __init__(
-        self, embedding_dim: int, num_classes: int, *, reduction: str = "mean", validate: bool | None = None
+        self,
+        embedding_dim: int,
+        num_classes: int,
+        *,
+        reduction: str = "mean",
+        validate: bool | None = None,
+        process_group: ProcessGroup | None = None,
     ) -> None:
-        super().__init__(reduction=reduction, validate=validate)
+        super().__init__(reduction=reduction, validate=validate, process_group=process_group)
         if embedding_dim < 1:
             raise ValueError(f"embedding_dim={embedding_dim}: expected at least 1")
         if num_classes < 2:
@@ -140,7 +160,7 @@ class Classifier(ClassLoss):
 
     def logits(self, embeddings: Tensor) -> Tensor:
         """The scores to predict with, no margin.  (B, d) -> (B, C)"""
-        self.check_embeddings(embeddings)
+        all_or_none(lambda: self.check_embeddings(embeddings), embeddings, self.process_group, self.validate)
         with torch.autocast(embeddings.device.type, enabled=False):
             return self.scores(self.full_precision(embeddings))
 

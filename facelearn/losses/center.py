@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.distributed import ProcessGroup
 
 from facelearn.losses.base import ClassLoss
+from facelearn.losses.parallel import same_everywhere
 
 
 class Center(ClassLoss):
@@ -21,6 +23,8 @@ class Center(ClassLoss):
         embedding_dim, num_classes: d and C.
         alpha: α, how far centres move, 0 ≤ α ≤ 1.
         reduction, validate: see `Loss`.
+        process_group: n_j and the sums count the batches of all ranks, and the centres stay the same on each (see
+            `parallel.py`); without it every rank would move centres of its own.
 
     State: `centers` (C, d), a buffer, zero at first; frozen in `eval()`.
 
@@ -39,8 +43,11 @@ class Center(ClassLoss):
         alpha: float = 0.5,
         reduction: str = "mean",
         validate: bool | None = None,
+        process_group: ProcessGroup | None = None,
     ) -> None:
-        super().__init__(embedding_dim, num_classes, reduction=reduction, validate=validate)
+        super().__init__(
+            embedding_dim, num_classes, reduction=reduction, validate=validate, process_group=process_group
+        )
         if not 0 <= alpha <= 1:
             raise ValueError(f"alpha={alpha}: expected 0 <= alpha <= 1")
         self.alpha = alpha
@@ -54,6 +61,9 @@ class Center(ClassLoss):
 
     @torch.no_grad()
     def move(self, to_center: Tensor, labels: Tensor) -> None:
-        counts = torch.bincount(labels, minlength=self.num_classes).to(to_center)  # (C,)
-        total = torch.zeros_like(self.centers).index_add_(0, labels, to_center)  # (C, d), Σ (c_j - x_i)
-        self.centers -= self.alpha * total / (1 + counts[:, None])
+        same = labels[:, None] == labels  # (B, B)
+        first = same.byte().argmax(1)  # (B,), the first sample of the same class
+        total = torch.zeros_like(to_center).index_add_(0, first, to_center)[first]  # (B, d), Σ (c_j - x_i)
+        step = self.alpha * total / (1 + same.sum(1, keepdim=True))
+        step = same_everywhere(step, self.process_group)  # a GPU adds in any order
+        self.centers.index_copy_(0, labels, self.centers[labels] - step)  # samples of a class write the same

@@ -7,6 +7,7 @@ import math
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.distributed import ProcessGroup
 
 from facelearn.losses.base import Loss, pair_masks
 from facelearn.losses.margin import unit
@@ -26,6 +27,7 @@ class Circle(Loss):
         margin: m.
         gamma: γ.
         reduction: "none" gives a value per anchor, 0 where a kind is missing; for the rest see `Loss`.
+        process_group: take the pairs of the batches of all ranks, not of its own alone (see `parallel.py`).
 
     Source: Sun, Cheng, Zhang, Zhang, Zheng, Wang, Wei, "Circle Loss", CVPR 2020, arXiv 2002.10857, eq. 4-8. The form on
     class weights is `CircleFace`.
@@ -34,9 +36,15 @@ class Circle(Loss):
     """
 
     def __init__(
-        self, *, margin: float = 0.25, gamma: float = 256.0, reduction: str = "mean", validate: bool | None = None
+        self,
+        *,
+        margin: float = 0.25,
+        gamma: float = 256.0,
+        reduction: str = "mean",
+        validate: bool | None = None,
+        process_group: ProcessGroup | None = None,
     ) -> None:
-        super().__init__(reduction=reduction, validate=validate)
+        super().__init__(reduction=reduction, validate=validate, process_group=process_group)
         if not 0 < gamma < math.inf:
             raise ValueError(f"gamma={gamma}: expected a positive number")
         if not -1 < margin < 1:

@@ -7,6 +7,7 @@ import math
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.distributed import ProcessGroup
 
 from facelearn.losses.base import Loss
 from facelearn.losses.margin import unit
@@ -23,6 +24,7 @@ class Contrastive(Loss):
         margin: M, a distance. With unit vectors D is at most 2.
         normalize: first bring embeddings to length 1.
         reduction: "none" gives a value per pair, in the order (0,1), (0,2), …, (1,2), …; for the rest see `Loss`.
+        process_group: take the pairs of the batches of all ranks, not of its own alone (see `parallel.py`).
 
     A batch of one has no pair: its loss is 0, attached to the graph. Coinciding pairs of different classes are at a
     kink with no direction to push in: their gradient is 0.
@@ -39,8 +41,9 @@ class Contrastive(Loss):
         normalize: bool = False,
         reduction: str = "mean",
         validate: bool | None = None,
+        process_group: ProcessGroup | None = None,
     ) -> None:
-        super().__init__(reduction=reduction, validate=validate)
+        super().__init__(reduction=reduction, validate=validate, process_group=process_group)
         if not 0 < margin < math.inf:
             raise ValueError(f"margin={margin}: expected a positive distance")
         self.margin = margin
@@ -52,3 +55,6 @@ class Contrastive(Loss):
         i, j = torch.triu_indices(len(x), len(x), 1, device=x.device)
         pulled, pushed = distances.square() / 2, (self.margin - distances).clamp(min=0).square() / 2
         return torch.where(labels[i] == labels[j], pulled, pushed)
+
+    def values_before(self, row: int, rows: int) -> int:
+        return row * (2 * rows - row - 1) // 2  # row i comes first in B - 1 - i pairs

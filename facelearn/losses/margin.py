@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.distributed import ProcessGroup
 
 from facelearn.losses.base import Classifier, cross_entropy, rest
-from facelearn.losses.parallel import GatherRows, OwnRows, all_or_none, gather_columns, gather_labels, shard
+from facelearn.losses.parallel import GatherRows, gather_columns, shard
 from facelearn.losses.sampling import sample_classes
 from facelearn.losses.tiles import own_row, tile_size, tiled
 
@@ -75,7 +75,9 @@ class MarginHead(Classifier):
         reduction: str = "mean",
         validate: bool | None = None,
     ) -> None:
-        super().__init__(embedding_dim, num_classes, reduction=reduction, validate=validate)
+        super().__init__(
+            embedding_dim, num_classes, reduction=reduction, validate=validate, process_group=process_group
+        )
         if not 0 < scale < math.inf:
             raise ValueError(f"scale={scale}: expected a positive number")
         if num_subcenters < 1:
@@ -87,7 +89,6 @@ class MarginHead(Classifier):
         self.scale = scale
         self.num_subcenters = num_subcenters
         self.tile = tile
-        self.process_group = process_group
         self.sample_rate = sample_rate
         self.first_class, end = shard(num_classes, process_group)
         self.weight = nn.Parameter(torch.empty((end - self.first_class) * num_subcenters, embedding_dim))
@@ -120,23 +121,6 @@ class MarginHead(Classifier):
         return ()
 
     # --- what stays -----------------------------------------------------------------------------------------------
-
-    def check(self, embeddings: Tensor, labels: Tensor) -> None:
-        if self.process_group is None:
-            super().check(embeddings, labels)
-        else:
-            all_or_none(lambda: super(MarginHead, self).check(embeddings, labels), len(labels), self.process_group)
-
-    def gather(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        if self.process_group is None:
-            return embeddings, labels
-        return GatherRows.apply(embeddings, self.process_group), gather_labels(labels, self.process_group)
-
-    def reduce(self, losses: Tensor | tuple[Tensor, Tensor], embeddings: Tensor) -> Tensor:
-        reduced = super().reduce(losses, embeddings)
-        if self.process_group is None or self.reduction != "none":
-            return reduced
-        return OwnRows.apply(reduced, self.process_group)
 
     def per_sample(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         x = unit(embeddings)  # (B, d)

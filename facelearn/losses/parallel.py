@@ -45,36 +45,69 @@ def same_everywhere(value: Tensor, group: ProcessGroup | None) -> Tensor:
     return value
 
 
-def all_or_none(check: Callable[[], None], batch: int, group: ProcessGroup) -> None:
+def all_or_none(
+    check: Callable[[], None], embeddings: Tensor, group: ProcessGroup | None, validate: bool | None = None
+) -> None:
     """Run a check; where one rank refuses its batch, all do, instead of waiting for it forever.
 
-    On the CPU only: reading the answer from a GPU would wait for it in every step.
+    Where the group has a backend for the CPU, or with `validate=True`. Ranks that have NCCL alone can agree only
+    through the GPU, and reading the answer would wait for it in every step.
     """
+    if group is None:
+        check()
+        return
     problem = None
     try:
         check()
     except ValueError as error:
         problem = error
-    if dist.get_backend(group) != "gloo":
-        if problem:
-            raise problem
-        return
-    seen = torch.tensor([int(problem is not None), batch, -batch])
-    dist.all_reduce(seen, dist.ReduceOp.MAX, group=group)
-    refused, most, least = seen.tolist()
+    on_cpu = "cpu:" in dist.get_backend_config(group)
+    if on_cpu or validate:
+        device = torch.device("cpu") if on_cpu else embeddings.device
+        problem = disagreement(problem, embeddings, device, group) or problem
     if problem:
         raise problem
-    if refused:
-        raise ValueError("embeddings, labels: another rank refused its batch; its own error says why")
-    if most != -least:
-        raise ValueError(f"embeddings has {batch} rows: expected as many on every rank, found {-least} to {most}")
 
 
-def gather_labels(labels: Tensor, group: ProcessGroup) -> Tensor:
+def disagreement(
+    problem: ValueError | None, embeddings: Tensor, device: torch.device, group: ProcessGroup
+) -> ValueError | None:
+    """Why this rank cannot go on although its own batch is in order."""
+    rows, columns, *_ = (*embeddings.shape, 0, 0)
+    mine = torch.tensor([problem is not None, rows, columns, embeddings.element_size()])
+    seen = torch.cat([mine, -mine]).to(device)
+    dist.all_reduce(seen, dist.ReduceOp.MAX, group=group)
+    most, least = seen[:4].tolist(), (-seen[4:]).tolist()
+    if problem:
+        return None
+    if most[0]:
+        return ValueError("embeddings, labels: another rank refused its batch; its own error says why")
+    for name, here, low, high in zip(("", "rows", "columns", "bytes a number"), mine, least, most, strict=True):
+        if low != high:
+            return ValueError(f"embeddings has {here} {name}: expected as many on every rank, found {low} to {high}")
+    return None
+
+
+def gather_rows(rows: Tensor, group: ProcessGroup | None) -> Tensor:
+    """(B, d) of every rank -> (W·B, d), differentiable."""
+    return rows if group is None else GatherRows.apply(rows, group)
+
+
+def gather_labels(labels: Tensor, group: ProcessGroup | None) -> Tensor:
     """(B,) of every rank -> (W·B,)"""
-    everyone = labels.new_empty(group.size() * len(labels))
-    dist.all_gather(list(everyone.chunk(group.size())), labels.contiguous(), group=group)
+    return labels if group is None else concatenate(labels, group)
+
+
+def concatenate(rows: Tensor, group: ProcessGroup) -> Tensor:
+    everyone = rows.new_empty(group.size() * len(rows), *rows.shape[1:])
+    dist.all_gather(list(everyone.chunk(group.size())), rows.contiguous(), group=group)
     return everyone
+
+
+def own_rows(everyone: Tensor, group: ProcessGroup) -> tuple[int, int]:
+    """First of this rank's rows among those of all, and one past its last."""
+    each = len(everyone) // group.size()
+    return group.rank() * each, (group.rank() + 1) * each
 
 
 class GatherRows(torch.autograd.Function):
@@ -83,26 +116,28 @@ class GatherRows(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, rows: Tensor, group: ProcessGroup) -> Tensor:
         ctx.group = group
-        everyone = rows.new_empty(group.size() * len(rows), *rows.shape[1:])
-        dist.all_gather(list(everyone.chunk(group.size())), rows.contiguous(), group=group)
-        return everyone
+        return concatenate(rows, group)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return ctx.group.size() * gradient.chunk(ctx.group.size())[ctx.group.rank()], None
+        first, end = own_rows(gradient, ctx.group)
+        return ctx.group.size() * gradient[first:end], None
 
 
-class OwnRows(torch.autograd.Function):
-    """(W·B,), the same on every rank -> the (B,) of this one; on the way back the gradients of all, averaged over W."""
-
-    @staticmethod
-    def forward(ctx: Any, values: Tensor, group: ProcessGroup) -> Tensor:
-        ctx.group = group
-        return values.chunk(group.size())[group.rank()].clone()
+class OwnValues(torch.autograd.Function):
+    """Values that all ranks know -> the [first, end) of this one; on the way back the gradients of all, over W."""
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return GatherRows.forward(ctx, gradient, ctx.group) / ctx.group.size(), None
+    def forward(ctx: Any, values: Tensor, first: int, end: int, group: ProcessGroup) -> Tensor:
+        ctx.share, ctx.group = (len(values), first, end), group
+        return values[first:end].clone()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
+        count, first, end = ctx.share
+        everyone = gradient.new_zeros(count)
+        everyone[first:end] = gradient / ctx.group.size()
+        return everywhere(everyone, ctx.group), None, None, None
 
 
 def gather_columns(columns: Tensor, num_classes: int, group: ProcessGroup) -> Tensor:

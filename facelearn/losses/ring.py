@@ -6,6 +6,7 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.distributed import ProcessGroup
 
 from facelearn.losses.base import Loss
 
@@ -22,6 +23,7 @@ class Ring(Loss):
         radius: R at the start. `None`: the mean length in the first training call. On an untrained net that is tiny
             and classes merge: start the ring late (`Joint` does not call a part of weight 0), or give a radius.
         reduction, validate: see `Loss`.
+        process_group: the mean length, and R with it, is that of the batches of all ranks (see `parallel.py`).
 
     Learns `radius`, a scalar (NaN until set), which is not weight-decayed. Labels are not used.
 
@@ -32,8 +34,15 @@ class Ring(Loss):
 
     no_weight_decay = ("radius",)
 
-    def __init__(self, *, radius: float | None = None, reduction: str = "mean", validate: bool | None = None) -> None:
-        super().__init__(reduction=reduction, validate=validate)
+    def __init__(
+        self,
+        *,
+        radius: float | None = None,
+        reduction: str = "mean",
+        validate: bool | None = None,
+        process_group: ProcessGroup | None = None,
+    ) -> None:
+        super().__init__(reduction=reduction, validate=validate, process_group=process_group)
         if radius is not None and not 0 < radius < math.inf:
             raise ValueError(f"radius={radius}: expected a positive length, or None")
         self.radius = nn.Parameter(torch.tensor(float("nan") if radius is None else float(radius)))

@@ -6,6 +6,7 @@ import math
 
 import torch
 from torch import Tensor
+from torch.distributed import ProcessGroup
 
 from facelearn.losses.base import Loss, pair_masks
 from facelearn.losses.margin import unit
@@ -22,14 +23,22 @@ class SupCon(Loss):
     Args:
         temperature: τ.
         reduction: "none" gives a value per anchor, 0 where it has no positive; for the rest see `Loss`.
+        process_group: take the pairs of the batches of all ranks, not of its own alone (see `parallel.py`).
 
     Source: Khosla, Teterwak, Wang, Sarna, Tian, Isola, Maschinot, Liu, Krishnan, "Supervised Contrastive Learning",
     NeurIPS 2020, arXiv 2004.11362, eq. 2 (L_out).
     Elsewhere: the authors' code multiplies by τ / 0.07 (`base_temperature`), 1 at its default.
     """
 
-    def __init__(self, *, temperature: float = 0.1, reduction: str = "mean", validate: bool | None = None) -> None:
-        super().__init__(reduction=reduction, validate=validate)
+    def __init__(
+        self,
+        *,
+        temperature: float = 0.1,
+        reduction: str = "mean",
+        validate: bool | None = None,
+        process_group: ProcessGroup | None = None,
+    ) -> None:
+        super().__init__(reduction=reduction, validate=validate, process_group=process_group)
         if not 0 < temperature < math.inf:
             raise ValueError(f"temperature={temperature}: expected a positive number")
         self.temperature = temperature

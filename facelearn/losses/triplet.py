@@ -7,6 +7,7 @@ import math
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.distributed import ProcessGroup
 
 from facelearn.losses.base import Loss, pair_masks
 from facelearn.losses.margin import unit
@@ -33,6 +34,7 @@ class Triplet(Loss):
         soft: softplus instead of the hinge (no margin; it still bounds the semi-hard band).
         normalize: first bring embeddings to length 1.
         reduction: "none" gives the mean over the triplets of each anchor, 0 where it has none; for the rest see `Loss`.
+        process_group: take the triplets of the batches of all ranks, not of its own alone (see `parallel.py`).
 
     The hinge over all triplets is exact in O(B² log B): for a sorted row of negatives the sum over those below a bound
     is a difference of prefix sums. The soft form needs every triplet, in blocks of anchors.
@@ -52,8 +54,9 @@ class Triplet(Loss):
         normalize: bool = True,
         reduction: str = "mean",
         validate: bool | None = None,
+        process_group: ProcessGroup | None = None,
     ) -> None:
-        super().__init__(reduction=reduction, validate=validate)
+        super().__init__(reduction=reduction, validate=validate, process_group=process_group)
         if not 0 <= margin < math.inf:
             raise ValueError(f"margin={margin}: expected a squared distance, at least 0")
         if mining not in MININGS:
