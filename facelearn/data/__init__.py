@@ -1,10 +1,13 @@
-"""Image sets in memory: synthetic faces, and real handwritten digits."""
+"""Image sets: synthetic faces, real handwritten digits, and the files in which sets of real faces come."""
 
+from facelearn.data.align import align_face
 from facelearn.data.digits import digits
 from facelearn.data.face_factors import GROUPS, NUISANCE, TRAITS, draw_nuisance, draw_traits, strengths
 from facelearn.data.face_renderer import render
 from facelearn.data.faces import SyntheticFaces, long_tail
+from facelearn.data.files import data_root
 from facelearn.data.image_set import ImageSet, contact_sheet, to_float
+from facelearn.data.lfw import LFWPairs, LFWPeople
 from facelearn.data.mnist import MNIST
 from facelearn.data.standard import STANDARD, standard
 
@@ -15,8 +18,12 @@ __all__ = [
     "STANDARD",
     "TRAITS",
     "ImageSet",
+    "LFWPairs",
+    "LFWPeople",
     "SyntheticFaces",
+    "align_face",
     "contact_sheet",
+    "data_root",
     "digits",
     "draw_nuisance",
     "draw_traits",

@@ -1,0 +1,155 @@
+"""Image files in a folder or a tar archive, and their pixels: what the readers of real sets share.
+
+Archives are read as streams and never extracted, so a name in one can lead nowhere. Whatever is damaged or no image
+raises `ValueError` with the file and where in it.
+"""
+
+from __future__ import annotations
+
+import io
+import lzma
+import os
+import tarfile
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".pgm", ".ppm", ".bmp")
+MAX_PIXELS = 50_000_000  # a photograph; more in one file is a mistake or an attack
+MAX_BYTES = 1 << 28  # of one encoded image
+Size = int | tuple[int, int] | None
+_FORMATS = ("JPEG", "PNG", "PPM", "BMP")  # of Pillow's many decoders, those that sets of faces need
+
+
+class File(NamedTuple):
+    path: str  # inside the folder or archive, parts joined by "/"
+    data: bytes
+    where: str  # file, and offset in an archive, for messages
+
+
+def data_root() -> Path | None:
+    """The folder of real sets that the environment variable FACELEARN_DATA names, None where it is not set.
+
+    For tests, scripts and chapters; nothing in the package reads it by itself. ValueError where it is no folder.
+    """
+    value = os.environ.get("FACELEARN_DATA", "")
+    if not value:
+        return None
+    if not Path(value).is_dir():
+        raise ValueError(f"FACELEARN_DATA: found {value!r}, expected a folder")
+    return Path(value)
+
+
+def read_files(source: str | os.PathLike[str], wanted: Callable[[str], bool]) -> Iterator[File]:
+    """The files of a folder (sorted) or of a .tar, .tar.gz, .tgz, ... (in its order) whose path is `wanted`.
+
+    Raises FileNotFoundError where `source` is not there, ValueError where it is no tar, damaged, or cut short.
+    """
+    source = Path(source)
+    if not source.is_dir():
+        return _read_tar(source, wanted)
+    return _read_folder(source, wanted)
+
+
+def _read_folder(root: Path, wanted: Callable[[str], bool]) -> Iterator[File]:
+    for folder, inner, names in os.walk(root):
+        inner.sort()
+        for name in sorted(names):
+            file = Path(folder, name)
+            path = file.relative_to(root).as_posix()
+            if wanted(path):
+                if file.stat().st_size > MAX_BYTES:
+                    raise ValueError(f"{file}: found {file.stat().st_size} bytes, expected at most {MAX_BYTES}")
+                yield File(path, file.read_bytes(), str(file))
+
+
+def _read_tar(source: Path, wanted: Callable[[str], bool]) -> Iterator[File]:
+    offset = 0
+    try:
+        with tarfile.open(source) as tar:
+            for member in tar:
+                offset = member.offset_data
+                if not member.isreg() or member.issparse() or not wanted(member.name):
+                    continue
+                if member.size > MAX_BYTES:
+                    raise tarfile.ReadError(f"{member.name} of {member.size} bytes")
+                content = tar.extractfile(member)
+                assert content is not None  # it is a regular file
+                yield File(member.name, content.read(), f"{source}: offset {offset}: {member.name}")
+            offset = tar.offset
+            _check_end(tar)
+    except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError) as error:
+        raise ValueError(f"{source}: offset {offset}: found {error}, expected a whole tar archive") from None
+    except OSError as error:  # gzip and bz2 raise it for wrong data, too
+        if error.errno is not None:
+            raise
+        raise ValueError(f"{source}: offset {offset}: found {error}, expected a whole tar archive") from None
+
+
+def _check_end(tar: tarfile.TarFile) -> None:
+    """tarfile takes a damaged header, or the end of a file cut short, for the end of the archive."""
+    assert tar.fileobj is not None
+    tar.fileobj.seek(tar.offset)
+    block = tar.fileobj.read(tarfile.BLOCKSIZE)
+    if block != bytes(tarfile.BLOCKSIZE):
+        raise tarfile.ReadError("end of file" if len(block) < tarfile.BLOCKSIZE else "a damaged header")
+    while tar.fileobj.read(1 << 20):  # to its end, where gzip compares its checksum
+        pass
+
+
+def decode(data: bytes, where: str, *, channels: int = 3, size: Size = None) -> Tensor:
+    """An encoded image (JPEG, PNG, PGM/PPM, BMP) as uint8 `(channels, H, W)`, RGB or grey.
+
+    `size`: side, or (height, width), to which it is resized (Pillow's bilinear filter, which averages when it
+    shrinks). ValueError, beginning with `where`, for anything that is not a whole image of 8 bits a channel.
+    """
+    return to_tensor(resize(open_image(data, where, channels=channels), size))
+
+
+def open_image(data: bytes, where: str, *, channels: int = 3) -> Image.Image:
+    """The decoded image in mode RGB or L. See `decode`."""
+    if channels not in (1, 3):
+        raise ValueError(f"channels: found {channels}, expected 1 or 3")
+    try:
+        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+            width, height = image.size
+            if width * height > MAX_PIXELS:
+                raise ValueError(f"{width} x {height} pixels, more than {MAX_PIXELS}")
+            if image.mode.startswith(("I", "F")):
+                raise ValueError(f"mode {image.mode}, more than 8 bits a channel")
+            return image.convert("RGB" if channels == 3 else "L")
+    except Image.UnidentifiedImageError:
+        found = f"{len(data)} bytes that begin with {data[:8].hex() or 'nothing'}"
+    except Exception as error:  # decoders raise nearly everything for damaged data
+        found = str(error) or type(error).__name__
+    raise ValueError(f"{where}: found {found}, expected a whole image (JPEG, PNG, PGM, PPM or BMP)")
+
+
+def resize(image: Image.Image, size: Size) -> Image.Image:
+    if size is None:
+        return image
+    height, width = (size, size) if isinstance(size, int) else size
+    if height < 1 or width < 1:
+        raise ValueError(f"size: found {size}, expected at least 1 pixel")
+    return image if image.size == (width, height) else image.resize((width, height), Image.Resampling.BILINEAR)
+
+
+def to_tensor(image: Image.Image) -> Tensor:
+    """A Pillow image of mode RGB or L as uint8 (C, H, W)."""
+    pixels = torch.from_numpy(np.array(image))  # (H, W, 3) or (H, W)
+    return pixels[None] if pixels.ndim == 2 else pixels.permute(2, 0, 1).contiguous()
+
+
+def check_same_size(image: Tensor, first: Tensor, where: str) -> None:
+    """ValueError where an image has another shape than the first of its set."""
+    if image.shape != first.shape:
+        found, expected = ("x".join(map(str, shape[-2:])) for shape in (image.shape, first.shape))
+        raise ValueError(
+            f"{where}: found {found} pixels (height x width), expected {expected} like the first image; give size="
+        )
