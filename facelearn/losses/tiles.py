@@ -2,7 +2,7 @@
 
 A loss needs two numbers per sample from all those cosines: the one of its own class, and `rest`, the log-sum-exp of the
 others (and, for some heads, a few sums). Both can be gathered tile by tile over the classes, keeping a running maximum
-and a running sum; the backward pass forms each tile again. What `dense` in `margin.py` does in five lines, this does
+and a running sum; the backward pass forms each tile again (or finds it kept, while that costs little memory). What `dense` in `margin.py` does in five lines, this does
 with memory for one tile:
 
     forward   c = x̂ Ŵ_tileᵀ;  z = s · others(c);  m' = max(m, max z);  S ← S e^(m-m') + Σ e^(z-m');  rest = m + log S
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 #: a (B, C) matrix of up to this many cosines is not worth tiling
 DENSE_UP_TO = 2**20
+#: up to this many the tiles are kept for the backward pass, above they are formed again
+KEEP_UP_TO = 2**22
 #: cosines in a tile: it stays in the cache of a core
 TILE = 2**18
 
@@ -58,16 +60,20 @@ class TargetAndRest(torch.autograd.Function):
         top = x.new_full((len(x), 1), -torch.inf)
         total = torch.zeros_like(top)
         sums: list[Tensor] = []
+        ctx.kept = [] if len(x) * len(weight) <= KEEP_UP_TO else None
         for tile in tiles(head, weight, labels, size):
             W = weight[tile.rows]
             inverse[tile.rows] = inverse_length(W)
-            cos = head.pool((x @ W.T).mul_(inverse[tile.rows]))  # (B, n)
+            cos = (x @ W.T).mul_(inverse[tile.rows])  # (B, n·K)
+            if ctx.kept is not None:
+                ctx.kept.append(cos)
+            cos = head.pool(cos)  # (B, n)
             logits = tile.put(head.scale * head.others(cos, columns[0], tuple(columns[1:])), -torch.inf)
-            terms = [tile.put(term, 0.0).sum(1) for term in head.row_sums(cos, columns[0])]
+            terms = [tile.put(term.clone(), 0.0).sum(1) for term in head.row_sums(cos, columns[0])]
             sums = [a + b for a, b in zip(sums, terms, strict=True)] if sums else terms
             higher = torch.maximum(top, logits.amax(1, keepdim=True))
             safe = higher.masked_fill(higher == -torch.inf, 0.0)  # nothing but the target so far
-            total = total * (top - safe).exp() + (logits - safe).exp_().sum(1, keepdim=True)
+            total = total * (top - safe).exp() + logits.sub_(safe).exp_().sum(1, keepdim=True)
             top = higher
         if head.process_group is not None:
             highest = top.clone()
@@ -86,22 +92,22 @@ class TargetAndRest(torch.autograd.Function):
         head: MarginHead = ctx.head
         dx, dW = torch.zeros_like(x), torch.empty_like(weight)
         d_columns = [torch.zeros_like(v)[:, None] for v in (target_cos, *rows)]
-        for tile in tiles(head, weight, labels, ctx.size):
+        for i, tile in enumerate(tiles(head, weight, labels, ctx.size)):
             W, inv = weight[tile.rows], inverse[tile.rows]
-            cos = (x @ W.T).mul_(inv)  # (B, n·K)
+            cos = ctx.kept[i] if ctx.kept is not None else (x @ W.T).mul_(inv)  # (B, n·K)
             leaves = [v.detach().requires_grad_() for v in (cos, *(v[:, None] for v in (target_cos, *rows)))]
             with torch.enable_grad():
                 pooled = head.pool(leaves[0])
                 logits = head.scale * head.others(pooled, leaves[1], tuple(leaves[2:]))
                 outputs = [logits, *head.row_sums(pooled, leaves[1])]
-            share = tile.put((logits.detach() - rest[:, None]).exp_().mul_(d_rest[:, None]), 0.0)  # of ∂L/∂z
+            share = tile.put(logits.detach().sub_(rest[:, None]).exp_().mul_(d_rest[:, None]), 0.0)  # of ∂L/∂z
             weights = [share, *(tile.put(d[:, None].expand_as(share).clone(), 0.0) for d in d_sums)]
             pairs = [(o, w) for o, w in zip(outputs, weights, strict=True) if o.requires_grad]
             G, *d_tile = torch.autograd.grad([o for o, _ in pairs], leaves, [w for _, w in pairs], allow_unused=True)
             for d, more in zip(d_columns, d_tile, strict=True):
                 if more is not None:
                     d += more
-            along = cos.mul_(G).sum(0)  # (n·K,), ∂L/∂Ŵ_j · Ŵ_j
+            along = (cos * G).sum(0)  # (n·K,), ∂L/∂Ŵ_j · Ŵ_j
             G = G * inv
             dx.addmm_(G, W)
             torch.mm(G.T, x, out=dW[tile.rows]).addcmul_(W, (along * inv.square())[:, None], value=-1)
@@ -122,8 +128,8 @@ class Tile:
         self.column = (labels - low).clamp(0, high - low - 1)[:, None]
 
     def put(self, values: Tensor, at_target: float) -> Tensor:
-        """`values` `(B, n)` with the own class overwritten; no index list, which would wait for a GPU."""
-        return values.scatter(1, self.column, values.gather(1, self.column).masked_fill(self.inside, at_target))
+        """`values` `(B, n)` with the own class overwritten, in place; no index list, which would wait for a GPU."""
+        return values.scatter_(1, self.column, values.gather(1, self.column).masked_fill(self.inside, at_target))
 
 
 def tiles(head: MarginHead, weight: Tensor, labels: Tensor, size: int) -> Iterator[Tile]:

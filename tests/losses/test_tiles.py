@@ -32,9 +32,11 @@ def test_every_head_of_the_registry_is_held_to_this():
     assert {stem for stem, kind in losses.REGISTRY.items() if issubclass(kind, MarginHead)} == set(HEADS)
 
 
+@pytest.mark.parametrize("kept", [True, False], ids=["kept", "formed again"])
 @pytest.mark.parametrize("tile", [1, 5, 23, 100])
 @pytest.mark.parametrize("stem", HEADS)
-def test_tiled_equals_dense(stem, tile):
+def test_tiled_equals_dense(stem, tile, kept, monkeypatch):
+    monkeypatch.setattr("facelearn.losses.tiles.KEEP_UP_TO", 2**22 if kept else 0)
     dense, tiled = pair(stem, tile)
     for seed in (0, 1):  # two steps: states move alike
         g = torch.Generator().manual_seed(seed)
