@@ -2,8 +2,8 @@
 
 A loss needs two numbers per sample from all those cosines: the one of its own class, and `rest`, the log-sum-exp of the
 others (and, for some heads, a few sums). Both can be gathered tile by tile over the classes, keeping a running maximum
-and a running sum; the backward pass forms each tile again (or finds it kept, while that costs little memory). What `dense` in `margin.py` does in five lines, this does
-with memory for one tile:
+and a running sum; the backward pass forms each tile again, or finds it kept, while that costs little memory. What
+`dense` in `margin.py` does in five lines, this does with memory for one tile:
 
     forward   c = x̂ Ŵ_tileᵀ;  z = s · others(c);  m' = max(m, max z);  S ← S e^(m-m') + Σ e^(z-m');  rest = m + log S
     backward  p = e^(z - rest) · ∂L/∂rest;  G = p ∂z/∂c;  ∂L/∂x̂ += G Ŵ;  ∂L/∂Ŵ = Gᵀ x̂
