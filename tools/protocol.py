@@ -1,11 +1,11 @@
 """The synthetic protocol from end to end: search, chosen settings, finals, and the page with the tables.
 
-    python tools/protocol.py             # does what is missing and writes what follows from it
+    python tools/protocol.py [--jobs 2]  # does what is missing and writes what follows from it
     python tools/protocol.py --page      # settings and page from the stored tables; trains nothing
 
 `course/experiments/protocol.py` says what is run. Each finished run goes at once into `course/results/search.csv` or
 `course/results/protocol.csv`, so that the same command goes on where it was stopped; `course/settings.json` and the
-pages `course/{en,zh}/protocol.md` are made from these two tables.
+tables of `course/{en,zh}/protocol.md` are made from these two.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -25,6 +27,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "course")]  # also when started as a script
 
+from tools import protocol_page  # noqa: E402
 from tools.results import ENVIRONMENT, Row  # noqa: E402
 
 KEY = ("loss", "setting", "split", "seed")
@@ -38,72 +41,117 @@ def experiment() -> ModuleType:
 # ---- resumable tables -----------------------------------------------------------------------------------------------
 
 
-def fill(table: Path, jobs: Iterable[Job], run: Callable[..., Row]) -> None:
+def measure(recipe: dict[str, Any], split: str, seed: int, budget: str = "full") -> Row:
+    """One row of a table, from one run in the process it is called in."""
+    import torch
+
+    from facelearn.lesson import device, settings_hash
+
+    torch.set_num_threads(1)
+    protocol = experiment()
+    key = (recipe["loss"], protocol.words(recipe), split, seed)
+    start = time.perf_counter()
+    numbers = protocol.run(recipe, split, seed, budget)
+    seconds = round(time.perf_counter() - start, 2)
+    where = {"settings_hash": settings_hash(protocol.SETTINGS), "device": device().type, "torch": torch.__version__}
+    return {**dict(zip(KEY, key, strict=True)), **numbers, **where, "seconds": seconds}
+
+
+def fill(table: Path, jobs: Iterable[Job], workers: int = 1, run: Callable[..., Row] = measure) -> None:
     """Run what the table does not have yet, and write it whole after every run.
 
     Rows of other settings (net, training, data), or that no job asks for any more, are left out.
     """
     import pandas as pd
-    import torch
 
     from facelearn.figures import write_whole
-    from facelearn.lesson import device, settings_hash
+    from facelearn.lesson import settings_hash
 
     protocol = experiment()
     current = settings_hash(protocol.SETTINGS)
-    order = {
-        (recipe["loss"], protocol.words(recipe), split, seed): (recipe, split, seed) for recipe, split, seed in jobs
-    }
-    done: dict[tuple[Any, ...], Row] = {}
-    for row in pd.read_csv(table).to_dict("records") if table.is_file() else []:
-        key = tuple(row[name] for name in KEY)
-        if key in order and row["settings_hash"] == current:
-            done[key] = {str(name): value for name, value in row.items()}
-    for key, (recipe, split, seed) in order.items():
-        if key in done:
-            continue
-        start = time.perf_counter()
-        numbers = run(recipe, split, seed)
-        seconds = round(time.perf_counter() - start, 2)
-        own = {"settings_hash": current, "device": device().type, "torch": torch.__version__, "seconds": seconds}
-        done[key] = {**dict(zip(KEY, key, strict=True)), **numbers, **own}
-        frame = pd.DataFrame([done[key] for key in order if key in done])
+    order = {(job[0]["loss"], protocol.words(job[0]), job[1], job[2]): job for job in jobs}
+    rows: dict[tuple[Any, ...], Row] = {}
+    for stored in pd.read_csv(table).to_dict("records") if table.is_file() else []:
+        if stored["settings_hash"] == current:
+            rows[tuple(stored[name] for name in KEY)] = {str(name): value for name, value in stored.items()}
+    table.parent.mkdir(parents=True, exist_ok=True)
+    for row in outcomes([job for key, job in order.items() if key not in rows], workers, run):
+        rows[tuple(row[name] for name in KEY)] = row
+        frame = pd.DataFrame([rows[key] for key in order if key in rows])
         write_whole(table, frame.to_csv(index=False, lineterminator="\n").encode())
-        print(
-            f"[{len(done)}/{len(order)}] {' '.join(map(str, key))}  eer {numbers['eer']:.4f}  {seconds} s", flush=True
-        )
+        what = " ".join(str(row[name]) for name in KEY)
+        print(f"[{len(frame)}/{len(order)}] {what}  eer {row['eer']:.4f}  {row['seconds']} s", flush=True)
 
 
-def settings_file(search: Path) -> bytes:
+def outcomes(jobs: list[Job], workers: int, run: Callable[..., Row]) -> Iterator[Row]:
+    """The rows of all jobs as they come; with more than one worker, each in a process of its own."""
+    if workers <= 1:
+        yield from (run(*job) for job in jobs)
+        return
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        futures = [pool.submit(run, *job) for job in jobs]
+        try:
+            yield from (future.result() for future in as_completed(futures))
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+# ---- what follows from the tables -----------------------------------------------------------------------------------
+
+
+def settings_file(search: Path) -> str:
     """The chosen recipes with where they come from, as JSON. ValueError while the search is not complete."""
     import pandas as pd
 
     protocol = experiment()
     chosen = protocol.choose(pd.read_csv(search))
-    if missing := set(protocol.GRIDS) - set(chosen):
-        raise ValueError(f"{search.name} lacks settings of {', '.join(sorted(missing))}: run the search to its end")
-    digest = hashlib.sha256(search.read_bytes()).hexdigest()
+    if missing := [loss for loss in protocol.GRIDS if loss not in chosen]:
+        raise ValueError(f"{search.name} lacks settings of {', '.join(missing)}: run the search to its end")
     note = "made by tools/protocol.py, not by hand; experiments/protocol.py reads and explains it"
+    digest = hashlib.sha256(search.read_bytes()).hexdigest()
     made = {"note": note, "search_sha256": digest, **protocol.SETTINGS, "losses": chosen}
-    return (json.dumps(made, indent=2) + "\n").encode()
+    return json.dumps(made, indent=2) + "\n"
+
+
+def write_settings(course: Path) -> dict[str, Any]:
+    """Write `settings.json`; returns the chosen recipes."""
+    from facelearn.figures import write_whole
+
+    text = settings_file(course / "results" / "search.csv")
+    write_whole(course / "settings.json", text.encode())
+    return json.loads(text)["losses"]
+
+
+def write_pages(course: Path) -> None:
+    """Put the tables into the pages of both languages."""
+    from facelearn.figures import write_whole
+
+    for language in protocol_page.LANGUAGES:
+        page = course / language / "protocol.md"
+        write_whole(page, protocol_page.render(page.read_text(encoding="utf-8"), course, language).encode())
 
 
 def main(arguments: list[str] | None = None) -> int:
-    from facelearn.figures import write_whole
-
     parser = argparse.ArgumentParser(description="Search, finals, settings and page of the synthetic protocol.")
+    parser.add_argument("--jobs", type=int, default=1, help="runs at a time, one thread each")
+    parser.add_argument("--page", action="store_true", help="settings and page from the stored tables, no training")
     parser.add_argument("--course", type=Path, default=ROOT / "course", help="folder of the course")
     args = parser.parse_args(arguments)
     os.environ.update(ENVIRONMENT)
-    import torch
-
-    torch.set_num_threads(1)
-    protocol = experiment()
-    search, finals = (args.course / "results" / f"{name}.csv" for name in ("search", "protocol"))
-    fill(search, protocol.search(), protocol.run)
-    write_whole(args.course / "settings.json", settings_file(search))
-    chosen = json.loads((args.course / "settings.json").read_text(encoding="utf-8"))["losses"]
-    fill(finals, protocol.finals(chosen), protocol.run)
+    protocol, results = experiment(), args.course / "results"
+    try:
+        if not args.page:
+            fill(results / "search.csv", protocol.search(), args.jobs)
+        chosen = write_settings(args.course)
+        if not args.page:
+            fill(results / "protocol.csv", protocol.finals(chosen), args.jobs)
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped; finished runs are kept, the same command goes on", file=sys.stderr)
+        return 130
+    write_pages(args.course)
     return 0
 
 

@@ -189,15 +189,15 @@ def build(recipe: Recipe, embedding_dim: int, classes: int) -> tuple[nn.Module, 
         keywords = {name: value for name, value in base.items() if name != "stem"}
         arguments["base_loss"] = get(base["stem"], embedding_dim, classes, **keywords)
     sized = not ("batches" in recipe or base or recipe["loss"] == "ring")  # does it have a row per class of its own?
-    loss: nn.Module = get(recipe["loss"], *((embedding_dim, classes) if sized else ()), **arguments)
-    if beside := recipe.get("beside_softmax"):
-        joint = Joint((1.0, get("softmax", embedding_dim, classes)), (beside["weight"], loss))
+    loss = get(recipe["loss"], *((embedding_dim, classes) if sized else ()), **arguments)
+    if not (beside := recipe.get("beside_softmax")):
+        return loss, options
+    joint = Joint((1.0, get("softmax", embedding_dim, classes)), (beside["weight"], loss))
 
-        def begin(step: int, total: int) -> None:
-            joint.weights[1] = beside["weight"] if step >= beside["start"] * total else 0.0
+    def begin(step: int, total: int) -> None:
+        joint.weights[1] = beside["weight"] if step >= beside["start"] * total else 0.0
 
-        loss, options["on_step"] = joint, begin
-    return loss, options
+    return joint, {**options, "on_step": begin}
 
 
 def settings(loss: str) -> Recipe:
@@ -269,12 +269,33 @@ def words(recipe: Recipe) -> str:
 
 def choose(table: pd.DataFrame) -> dict[str, Recipe]:
     """For each loss all of whose settings are in the table, the best of them on `tune`."""
+    rows = {(row["loss"], row["setting"]): row for row in table[table["split"] == "tune"].to_dict("records")}
     chosen = {}
     for loss, recipes in GRIDS.items():
-        rows = table[(table["loss"] == loss) & (table["split"] == "tune")].set_index("setting")
-        if all(words(recipe) in rows.index for recipe in recipes):
-            numbers = {i: rows.loc[words(recipe)] for i, recipe in enumerate(recipes)}
-            trained = [i for i, row in numbers.items() if not math.isnan(row["eer"])]
-            best = min(trained, key=lambda i: (numbers[i]["eer"], -numbers[i]["tar_1e2"], i))
-            chosen[loss] = recipes[best]
+        found = [rows.get((loss, words(recipe))) for recipe in recipes]
+        ranks = [(row["eer"], -row["tar_1e2"], i) for i, row in enumerate(found) if row and not math.isnan(row["eer"])]
+        if None not in found and ranks:
+            chosen[loss] = recipes[min(ranks)[2]]
     return chosen
+
+
+def edges(recipe: Recipe) -> list[str]:
+    """The numbers of a recipe that are the smallest or largest its grid tried, as "margin 0.8": look further there.
+
+    Compared are the settings of the same kind: those that differ in numbers alone.
+    """
+    mine, kind = _numbers(recipe)
+    alike = [numbers for numbers, other in map(_numbers, GRIDS[recipe["loss"]]) if other == kind]
+    tried = {name: {numbers[name] for numbers in alike} for name in mine}
+    return [
+        f"{name} {value:g}"
+        for name, value in mine.items()
+        if len(tried[name]) > 1 and value in (min(tried[name]), max(tried[name]))
+    ]
+
+
+def _numbers(recipe: Recipe) -> tuple[dict[str, float], str]:
+    """What of a recipe is a number, and the rest of it as text."""
+    flat = {**recipe["arguments"], **recipe.get("beside_softmax", {})}
+    numbers = {name: v for name, v in flat.items() if isinstance(v, (int, float)) and not isinstance(v, bool)}
+    return numbers, json.dumps([sorted(numbers), {k: v for k, v in flat.items() if k not in numbers}], sort_keys=True)

@@ -1,0 +1,215 @@
+"""The tables of `course/{en,zh}/protocol.md`, from the stored runs; `tools/protocol.py` writes them.
+
+The prose of the pages is written by people. What follows from numbers stands between `<!-- protocol:NAME -->` and
+`<!-- /protocol -->`, and is made here.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+from scipy.stats import t
+
+LANGUAGES = ("en", "zh")
+BASES = ("softmax", "normface")
+LEVEL = 0.95
+MARKED = re.compile(r"(<!-- protocol:(\w+) -->\n).*?(<!-- /protocol -->)", re.S)
+WORDS = {
+    "en": {
+        "levels": "| loss | seeds | accuracy | EER | TAR@1e-2 | TAR@1e-3 |",
+        "differences": "| loss | seeds | EER − softmax | EER − NormFace | TAR@1e-2 − softmax | TAR@1e-3 − softmax |",
+        "settings": "| loss | tried | chosen | at the edge of its grid |",
+        "better": "Lower EER than {base}, interval clear of 0",
+        "same": "No gain over {base} shown, the interval holds 0",
+        "worse": "Higher EER than {base}, interval clear of 0",
+        "alone": "One seed or none in common with {base}, so nothing is claimed",
+        "diverged": "Diverged in at least one run, which is left out above",
+        "count": "Runs done: {done} of {all} (the losses have {least} to {most} of {seeds} seeds).",
+        "none": "none",
+        "beside": "softmax + {weight:g} × it",
+        "late": ", from {start:.0%} of the steps on",
+        "batches": "batches {identities_per_batch} × {images_per_identity}",
+        "stop": ": ", "end": ".", "comma": ", ",
+    },
+    "zh": {
+        "levels": "| 损失 | 种子数 | 准确率 | EER | TAR@1e-2 | TAR@1e-3 |",
+        "differences": "| 损失 | 种子数 | EER − softmax | EER − NormFace | TAR@1e-2 − softmax | TAR@1e-3 − softmax |",
+        "settings": "| 损失 | 试过几组 | 选中的设置 | 落在网格边缘的参数 |",
+        "better": "EER 低于 {base}，区间不含 0",
+        "same": "看不出比 {base} 好，区间含 0",
+        "worse": "EER 高于 {base}，区间不含 0",
+        "alone": "与 {base} 共有的种子不足两个，不下结论",
+        "diverged": "至少有一次训练发散，上表未计入",
+        "count": "已完成 {done} / {all} 次训练（各损失完成的种子数在 {least} 到 {most} 之间，计划为 {seeds}）。",
+        "none": "无",
+        "beside": "softmax + {weight:g} × 该损失",
+        "late": "，从总步数的 {start:.0%} 起加入",
+        "batches": "每批 {identities_per_batch} × {images_per_identity}",
+        "stop": "：", "end": "。", "comma": "、",
+    },
+}  # fmt: skip
+
+
+class Difference(NamedTuple):
+    """Mean of paired differences over `n` seeds with its t interval; no interval below two seeds."""
+
+    mean: float
+    half: float
+    n: int
+
+    @property
+    def verdict(self) -> str:
+        if self.n < 2:
+            return "alone"
+        return "same" if abs(self.mean) <= self.half else "better" if self.mean < 0 else "worse"
+
+
+def difference(table: pd.DataFrame, loss: str, base: str, number: str) -> Difference:
+    """loss − base on the seeds both have, a t interval over the seeds."""
+    by_seed = {name: rows.set_index("seed")[number] for name, rows in table.groupby("loss")}
+    if loss not in by_seed or base not in by_seed:
+        return Difference(float("nan"), float("nan"), 0)
+    pairs = (by_seed[loss] - by_seed[base]).dropna()
+    n = len(pairs)
+    half = float(t.ppf((1 + LEVEL) / 2, n - 1) * pairs.std(ddof=1) / n**0.5) if n > 1 else float("nan")
+    return Difference(float(pairs.mean()), half, n)
+
+
+def display(loss: str) -> str:
+    """A loss's name for people: that of its class."""
+    from facelearn.losses import REGISTRY
+
+    return REGISTRY[loss].__name__
+
+
+# ---- the sections ---------------------------------------------------------------------------------------------------
+
+
+def levels(table: pd.DataFrame, words: dict[str, str]) -> str:
+    """Mean ± standard deviation over the seeds, in percent; smallest EER first."""
+    numbers = ("accuracy", "eer", "tar_1e2", "tar_1e3")
+    lines = []
+    for loss in _sorted(table):
+        rows = table[table["loss"] == loss].dropna(subset=["eer"])
+        cells = [_spread(100 * rows[number]) for number in numbers]
+        lines.append([display(loss), str(len(rows)), *cells])
+    return _table(words["levels"], lines)
+
+
+def differences(table: pd.DataFrame, words: dict[str, str]) -> str:
+    """Paired differences in points of percent, best first."""
+    pairs = [("softmax", "eer"), ("normface", "eer"), ("softmax", "tar_1e2"), ("softmax", "tar_1e3")]
+    lines = []
+    for loss in _sorted(table):
+        found = [difference(table, loss, base, number) for base, number in pairs]
+        shown = ["" if base == loss else _points(d) for d, (base, _) in zip(found, pairs, strict=True)]
+        lines.append([display(loss), str(found[0].n), *shown])
+    return _table(words["differences"], lines)
+
+
+def verdicts(table: pd.DataFrame, words: dict[str, str]) -> str:
+    """Which losses gain over each base, which do not: every loss is named once for each."""
+    lines = []
+    for base in BASES:
+        groups: dict[str, list[str]] = {"better": [], "same": [], "worse": [], "alone": []}
+        for loss in _sorted(table):
+            if loss != base:
+                groups[difference(table, loss, base, "eer").verdict].append(loss)
+        shown = [kind for kind in groups if groups[kind] or kind == "better"]
+        lines += [_item(words, kind, groups[kind], display(base)) for kind in shown]
+    if diverged := sorted(set(table[table["eer"].isna()]["loss"])):
+        lines.append(_item(words, "diverged", diverged, ""))
+    return "\n".join(lines)
+
+
+def count(table: pd.DataFrame, words: dict[str, str]) -> str:
+    """How much of the plan is done: a table cut short says so."""
+    protocol = importlib.import_module("experiments.protocol")
+    losses, seeds = len(protocol.GRIDS), len(protocol.FINAL_SEEDS)
+    runs = [int((table["loss"] == loss).sum()) for loss in protocol.GRIDS]
+    return words["count"].format(done=sum(runs), all=losses * seeds, least=min(runs), most=max(runs), seeds=seeds)
+
+
+def chosen(recipes: dict[str, Any], words: dict[str, str]) -> str:
+    """The chosen settings, how many were tried, and what lies at the edge of its grid."""
+    protocol = importlib.import_module("experiments.protocol")
+    lines = []
+    for loss, recipe in recipes.items():
+        edge = words["comma"].join(f"`{edge}`" for edge in protocol.edges(recipe))
+        lines.append([display(loss), str(len(protocol.GRIDS[loss])), _recipe(recipe, words), edge or words["none"]])
+    return _table(words["settings"], lines)
+
+
+def render(page: str, course: Path, language: str) -> str:
+    """The page with its marked sections made anew. ValueError where a marker names no section."""
+    results, words = course / "results", WORDS[language]
+    finals = results / "protocol.csv"
+    columns = ["loss", "seed", "accuracy", "eer", "tar_1e2", "tar_1e3"]
+    table = pd.read_csv(finals) if finals.is_file() else pd.DataFrame(columns=columns)
+    recipes = json.loads((course / "settings.json").read_text(encoding="utf-8"))["losses"]
+    sections = {
+        "count": lambda: count(table, words),
+        "levels": lambda: levels(table, words),
+        "differences": lambda: differences(table, words),
+        "verdicts": lambda: verdicts(table, words),
+        "settings": lambda: chosen(recipes, words),
+    }
+    if wrong := set(sections) ^ {name for _, name, _ in MARKED.findall(page)}:
+        raise ValueError(f"{language}/protocol.md: sections amiss: {', '.join(sorted(wrong))}; needed: {[*sections]}")
+    return MARKED.sub(lambda match: f"{match[1]}\n{sections[match[2]]()}\n\n{match[3]}", page)
+
+
+# ---- cells ----------------------------------------------------------------------------------------------------------
+
+
+def _sorted(table: pd.DataFrame) -> list[str]:
+    """Losses by mean paired difference in EER to softmax, smallest first; without one, at the end."""
+    found = {loss: difference(table, loss, "softmax", "eer").mean for loss in dict.fromkeys(table["loss"])}
+    return sorted(found, key=lambda loss: (found[loss] != found[loss], found[loss]))
+
+
+def _spread(percent: pd.Series) -> str:
+    if percent.empty:
+        return ""
+    return f"{percent.mean():.2f}" + (f" ± {percent.std(ddof=1):.2f}" if len(percent) > 1 else "")
+
+
+def _points(d: Difference) -> str:
+    """`−0.62 [−0.81, −0.43]`, in points of percent."""
+    if not d.n:
+        return ""
+    ends = f" [{100 * (d.mean - d.half):+.2f}, {100 * (d.mean + d.half):+.2f}]" if d.n > 1 else ""
+    return f"{100 * d.mean:+.2f}{ends}".replace("-", "−")
+
+
+def _recipe(recipe: dict[str, Any], words: dict[str, str]) -> str:
+    """A recipe as a reader would type it."""
+    parts = [f"`{_code(name, value)}`" for name, value in recipe["arguments"].items()]
+    if beside := recipe.get("beside_softmax"):
+        late = words["late"].format(**beside) if beside["start"] else ""
+        parts.append(words["beside"].format(**beside) + late)
+    if "batches" in recipe:
+        parts.append(words["batches"].format(**recipe["batches"]))
+    return words["comma"].join(parts)
+
+
+def _code(name: str, value: Any) -> str:
+    if isinstance(value, dict):  # the base loss of DiscFace
+        inner = ", ".join(_code(key, v) for key, v in value.items() if key != "stem")
+        return f"{name}={display(value['stem'])}({inner})"
+    return f"{name}={value!r}"
+
+
+def _item(words: dict[str, str], kind: str, losses: list[str], base: str) -> str:
+    names = words["comma"].join(map(display, losses)) or words["none"]
+    return f"- {words[kind].format(base=base)}{words['stop']}{names}{words['end']}"
+
+
+def _table(head: str, lines: list[list[str]]) -> str:
+    rule = "|" + "---|" * (head.count("|") - 1)
+    return "\n".join([head, rule, *("| " + " | ".join(cells) + " |" for cells in lines)])
