@@ -12,6 +12,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from facelearn.distributed import Ranks, Shard
+
 Record = dict[str, Any]
 
 
@@ -22,6 +24,9 @@ class Checkpoint:
     own, plain attributes that hooks have changed since the start (a margin that warms up), the loss scale of fp16, the
     records of the epochs so far, and the settings. Learning rate and the draws of an epoch are functions of the epoch,
     so there is nothing else to keep. A hash over all of it gives a damaged file away.
+
+    With several ranks the first one writes, and shards of class weights are put together: the file is that of a single
+    process, and another number of processes may resume from it. All ranks must see the same file.
     """
 
     def __init__(
@@ -32,22 +37,29 @@ class Checkpoint:
         optimizer: torch.optim.Optimizer,
         scaler: torch.amp.GradScaler,
         settings: dict[str, Any],
+        ranks: Ranks | None = None,
     ) -> None:
         self.path = Path(path)
         self.parts = {"net": net, "loss": loss}
         self.optimizer, self.scaler = optimizer, scaler
+        self.ranks = ranks or Ranks(net, loss)
+        self.shards = self._shards()
         self.attributes = _attributes(self.parts)
-        shapes = {f"{k}.{n}": list(t.shape) for k, part in self.parts.items() for n, t in part.state_dict().items()}
+        shapes = {key: self._whole_shape(key, t) for key, t in self._state().items()}
         public = {key: value for key, value in self.attributes.items() if "._" not in key}
         self.settings = json.loads(json.dumps({"format": 1} | settings | public | shapes))
-        self._try_to_write()
+        self.ranks.together(self._try_to_write)
 
     def resume(self) -> list[Record]:
         """Put the file's state into net, loss and optimiser; return its records ([] if there is no file yet)."""
-        if not self.path.exists():
+        there = self.path.exists()
+        self.ranks.agree(f"checkpoint {self.path}: number of such files", int(there))
+        if not there:
             return []
         tensors, meta = self._read()
-        self._compare(meta["settings"])
+        self.ranks.agree(f"checkpoint {self.path}: number of epochs in it", len(meta["records"]))
+        self.ranks.together(lambda: self._compare(meta["settings"]))
+        tensors = {key: self._own_rows(key, t) for key, t in tensors.items()}
         for key, part in self.parts.items():
             part.load_state_dict(_below(key, tensors))
         for key, generator in _generators(self.parts).items():
@@ -70,10 +82,16 @@ class Checkpoint:
 
     def write(self, records: list[Record]) -> None:
         """Write the present state: first beside the old file, then in its place."""
-        tensors = {f"{k}.{n}": t for k, part in self.parts.items() for n, t in part.state_dict().items()}
+        tensors = self._state()
         for index, values in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{name}": value for name, value in values.items()}
         tensors |= {f"generator.{key}": g.get_state() for key, g in _generators(self.parts).items()}
+        for key in sorted(tensors):  # the same order on every rank
+            if shard := self._shard(key, tensors[key]):
+                tensors[key] = self.ranks.whole(tensors[key].detach(), shard)
+        self.ranks.together(lambda: self._write(tensors, records))
+
+    def _write(self, tensors: dict[str, Tensor], records: list[Record]) -> None:
         tensors = {key: t.detach().cpu().clone(memory_format=torch.contiguous_format) for key, t in tensors.items()}
         now = _attributes(self.parts)
         meta = {
@@ -93,6 +111,32 @@ class Checkpoint:
             os.replace(beside, self.path)
         finally:
             beside.unlink(missing_ok=True)
+
+    def _state(self) -> dict[str, Tensor]:
+        return {f"{k}.{n}": t for k, part in self.parts.items() for n, t in part.state_dict().items()}
+
+    def _shards(self) -> dict[str, Shard]:
+        """Of which tensors this rank holds some rows: `loss.weight`, and `optimizer.5` for all of its state."""
+        parameters = [id(p) for group in self.optimizer.param_groups for p in group["params"]]
+        found = {}
+        for name, shard in self.ranks.shards.items():
+            found[f"loss.{name}"] = shard
+            parameter = self.parts["loss"].get_parameter(name)
+            if id(parameter) in parameters:
+                found[f"optimizer.{parameters.index(id(parameter))}"] = shard
+        return found
+
+    def _shard(self, key: str, tensor: Tensor) -> Shard | None:
+        owner = key.rpartition(".")[0] if key.startswith("optimizer.") else key
+        return self.shards.get(owner) if tensor.ndim else None
+
+    def _whole_shape(self, key: str, tensor: Tensor) -> list[int]:
+        shard = self._shard(key, tensor)
+        return [shard.rows, *tensor.shape[1:]] if shard else list(tensor.shape)
+
+    def _own_rows(self, key: str, tensor: Tensor) -> Tensor:
+        shard = self._shard(key, tensor)
+        return tensor[shard.first : shard.first + shard.size] if shard else tensor
 
     def _read(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         try:

@@ -1,10 +1,22 @@
-"""Two small networks that a laptop trains while you watch: one for digits, one for faces.
+"""Two small networks that a laptop trains while you watch, one for digits, one for faces; and `IResNet` for real work.
 
-Both map images in [-1, 1] to embeddings, and neither knows a loss: what the embedding means is decided by the loss it
-is trained with. Any `nn.Module` from `(B, C, H, W)` to `(B, d)` may take their place.
+All map images in [-1, 1] to embeddings, and none knows a loss: what the embedding means is decided by the loss it is
+trained with. Any `nn.Module` from `(B, C, H, W)` to `(B, d)` may take their place.
+
+`norm` says what normalises the inner layers of a face net:
+
+* "batch" (default): batch normalisation. Among several processes each takes the statistics of its own images.
+* "group": group normalisation, 8 channels a group; no image depends on another, so no number depends on how a batch is
+  shared out. Wu and He, "Group Normalization", ECCV 2018, arXiv:1803.08494.
+* "frozen": batch normalisation with the running statistics it has, which stay; scale and offset still learn. For
+  fine-tuning.
 """
 
+import math
+from typing import Any
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -13,11 +25,32 @@ def parameter_count(net: nn.Module) -> int:
     return sum(parameter.numel() for parameter in net.parameters())
 
 
-def _conv(inside: int, outside: int, stride: int = 1) -> nn.Sequential:
-    """3x3 convolution, batch normalisation (whose offset makes a bias of the convolution idle), ReLU."""
+class FrozenBatchNorm(nn.BatchNorm2d):
+    """Batch normalisation with the running statistics it was given, in training too: a scale and an offset.
+
+    Takes `(B, C, H, W)` and `(B, C)`.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps)
+
+
+def _norm(channels: int, kind: str, images: bool = True) -> nn.Module:
+    """The normalisation of `channels` feature maps, or (images=False) of plain features."""
+    if kind == "batch":
+        return nn.BatchNorm2d(channels) if images else nn.BatchNorm1d(channels)
+    if kind == "group":
+        return nn.GroupNorm(math.gcd(channels, max(1, channels // 8)) if images else 1, channels)
+    if kind == "frozen":
+        return FrozenBatchNorm(channels)
+    raise ValueError(f"norm: {kind!r}; expected 'batch', 'group' or 'frozen'")
+
+
+def _conv(inside: int, outside: int, stride: int = 1, norm: str = "batch") -> nn.Sequential:
+    """3x3 convolution, normalisation (whose offset makes a bias of the convolution idle), ReLU."""
     return nn.Sequential(
         nn.Conv2d(inside, outside, 3, stride=stride, padding=1, bias=False),
-        nn.BatchNorm2d(outside),
+        _norm(outside, norm),
         nn.ReLU(),
     )
 
@@ -69,24 +102,31 @@ class SmallFaceNet(nn.Module):
 
     `final_batchnorm=False` leaves the embedding as the matrix gives it. The normalisation speeds training up, but pins
     the mean feature norm near sqrt(d): a loss that reads image quality from the norm may want to go without.
-    `channels=1` takes grey images.
+    `channels=1` takes grey images. `norm`: "batch", "group" or "frozen", see above; with "group" the final
+    normalisation is over the features of each embedding, which pins every norm.
     """
 
     def __init__(
-        self, embedding_dim: int = 64, *, width: int = 8, final_batchnorm: bool = True, channels: int = 3
+        self,
+        embedding_dim: int = 64,
+        *,
+        width: int = 8,
+        final_batchnorm: bool = True,
+        channels: int = 3,
+        norm: str = "batch",
     ) -> None:
         super().__init__()
         _require_positive(embedding_dim=embedding_dim, width=width, channels=channels)
         self.embedding_dim, self.channels = embedding_dim, channels
         self.layers = nn.Sequential(
-            _conv(channels, width, stride=2),  # (B, w, S/2, S/2)
-            _conv(width, 2 * width, stride=2),  # (B, 2w, S/4, S/4)
-            _conv(2 * width, 4 * width),  # (B, 4w, S/4, S/4)
-            _conv(4 * width, 8 * width, stride=2),  # (B, 8w, S/8, S/8)
+            _conv(channels, width, 2, norm),  # (B, w, S/2, S/2)
+            _conv(width, 2 * width, 2, norm),  # (B, 2w, S/4, S/4)
+            _conv(2 * width, 4 * width, 1, norm),  # (B, 4w, S/4, S/4)
+            _conv(4 * width, 8 * width, 2, norm),  # (B, 8w, S/8, S/8)
             nn.AdaptiveAvgPool2d(4),  # (B, 8w, 4, 4)
             nn.Flatten(),  # (B, 128w)
             nn.Linear(128 * width, embedding_dim, bias=False),
-            nn.BatchNorm1d(embedding_dim) if final_batchnorm else nn.Identity(),
+            _norm(embedding_dim, norm, images=False) if final_batchnorm else nn.Identity(),
         )
         # Channels side by side in memory: the same numbers, about a third less time on a CPU.
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -95,6 +135,119 @@ class SmallFaceNet(nn.Module):
         """`(B, channels, S, S)` in [-1, 1] → `(B, embedding_dim)`. ValueError for another shape or a side below 32."""
         _check_images(images, channels=self.channels, least=32)
         return self.layers(images.contiguous(memory_format=torch.channels_last))
+
+
+class IResNet(nn.Module):
+    """Faces `(B, 3, S, S)`, S = 112 unless `size` says otherwise, to `(B, embedding_dim)`: the backbone of ArcFace.
+
+    A ResNet whose blocks begin with a normalisation and end without an activation (BN-conv-BN-PReLU-conv-BN), whose
+    first convolution keeps the resolution, and whose output is BN-dropout-fc-BN instead of a pooling. The scale of the
+    last BN is fixed at 1. Parameters at d = 512 and 112 pixels, with every head on top still to come:
+
+        depth 18: 24.0 M   34: 34.1 M   50: 43.6 M   100: 65.2 M   200: 118.8 M
+
+    Names and shapes of the parameters are those of insightface's `iresnet`, so its weights can be loaded (safely:
+    `torch.load(path, weights_only=True)`). Convolutions start from a normal distribution of deviation .1, as there. The
+    last matrix runs in float32 under autocast.
+
+    `size` is a multiple of 16 (each stage halves it). `norm`: "batch", "group" or "frozen", see above.
+    ValueError for another depth, size or norm.
+
+    Source: Deng et al., "ArcFace", CVPR 2019, arXiv:1801.07698, section 3.1; Duta et al., "Improved Residual Networks",
+    2020, arXiv:2004.04989, for the order within a block.
+    """
+
+    def __init__(
+        self,
+        depth: int = 50,
+        embedding_dim: int = 512,
+        *,
+        size: int = 112,
+        dropout: float = 0.0,
+        channels: int = 3,
+        norm: str = "batch",
+    ) -> None:
+        super().__init__()
+        _require_positive(embedding_dim=embedding_dim, size=size, channels=channels)
+        if depth not in IRESNET_BLOCKS:
+            raise ValueError(f"depth: {depth}; expected one of {', '.join(map(str, IRESNET_BLOCKS))}")
+        if size % 16:
+            raise ValueError(f"size: {size}; expected a multiple of 16")
+        self.depth, self.embedding_dim, self.size, self.channels = depth, embedding_dim, size, channels
+        self.conv1 = nn.Conv2d(channels, 64, 3, padding=1, bias=False)
+        self.bn1 = _norm(64, norm)
+        self.prelu = nn.PReLU(64)
+        blocks = IRESNET_BLOCKS[depth]
+        self.layer1 = _stage(64, 64, blocks[0], norm)
+        self.layer2 = _stage(64, 128, blocks[1], norm)
+        self.layer3 = _stage(128, 256, blocks[2], norm)
+        self.layer4 = _stage(256, 512, blocks[3], norm)
+        self.bn2 = _norm(512, norm)
+        self.dropout = nn.Dropout(dropout)
+        self.fc = nn.Linear(512 * (size // 16) ** 2, embedding_dim)
+        self.features = _norm(embedding_dim, norm, images=False)
+        self.features.get_parameter("weight").requires_grad = False
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.normal_(module.weight, std=0.1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """`(B, channels, size, size)` in [-1, 1] → `(B, embedding_dim)`. ValueError for another shape."""
+        if images.ndim != 4 or images.shape[1:] != (self.channels, self.size, self.size):
+            expected = f"(B, {self.channels}, {self.size}, {self.size})"
+            raise ValueError(f"images: shape {tuple(images.shape)}; expected {expected}")
+        x = self.prelu(self.bn1(self.conv1(images)))  # (B, 64, S, S)
+        for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
+            x = stage(x)  # at last (B, 512, S/16, S/16)
+        x = self.dropout(self.bn2(x).flatten(1))
+        with torch.autocast(x.device.type, enabled=False):
+            return self.features(self.fc(x.to(self.fc.weight.dtype)))
+
+
+#: depth -> blocks in each of the four stages
+IRESNET_BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 14, 3), 100: (3, 13, 30, 3), 200: (6, 26, 60, 6)}
+
+
+class _IResBlock(nn.Module):
+    def __init__(self, inside: int, outside: int, stride: int, norm: str) -> None:
+        super().__init__()
+        self.bn1 = _norm(inside, norm)
+        self.conv1 = nn.Conv2d(inside, outside, 3, padding=1, bias=False)
+        self.bn2 = _norm(outside, norm)
+        self.prelu = nn.PReLU(outside)
+        self.conv2 = nn.Conv2d(outside, outside, 3, stride=stride, padding=1, bias=False)
+        self.bn3 = _norm(outside, norm)
+        self.downsample = (
+            nn.Sequential(nn.Conv2d(inside, outside, 1, stride=stride, bias=False), _norm(outside, norm))
+            if stride > 1
+            else None
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        same = x if self.downsample is None else self.downsample(x)
+        x = self.prelu(self.bn2(self.conv1(self.bn1(x))))
+        return self.bn3(self.conv2(x)) + same
+
+
+def _stage(inside: int, outside: int, blocks: int, norm: str) -> nn.Sequential:
+    """The first block halves the resolution."""
+    rest = [_IResBlock(outside, outside, 1, norm) for _ in range(blocks - 1)]
+    return nn.Sequential(_IResBlock(inside, outside, 2, norm), *rest)
+
+
+def iresnet18(embedding_dim: int = 512, **settings: Any) -> IResNet:
+    """`IResNet(18, ...)`."""
+    return IResNet(18, embedding_dim, **settings)
+
+
+def iresnet50(embedding_dim: int = 512, **settings: Any) -> IResNet:
+    """`IResNet(50, ...)`."""
+    return IResNet(50, embedding_dim, **settings)
+
+
+def iresnet100(embedding_dim: int = 512, **settings: Any) -> IResNet:
+    """`IResNet(100, ...)`."""
+    return IResNet(100, embedding_dim, **settings)
 
 
 def _check_images(images: Tensor, channels: int, least: int) -> None:

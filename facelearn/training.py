@@ -11,6 +11,9 @@ Everything random in an epoch is drawn from generators keyed by (seed, epoch). T
 nor moved; an interrupted training that resumes from its checkpoint draws what it would have drawn.
 On a CPU the result is the same bit for bit (for one machine and number of threads), resumed or not. On a GPU some
 sums are added in changing order, and the last digits differ from run to run.
+
+Started by `torchrun` (with the process group initialised, see `distributed.start`), the same call trains on several
+processes: `batch_size` is that of all together, and the batches are those of one process, shared out.
 """
 
 import hashlib
@@ -30,6 +33,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
+from facelearn import distributed
 from facelearn.checkpoint import Checkpoint, Record, content_hash
 from facelearn.data.image_set import to_float
 from facelearn.losses.sampling import touched_rows_only
@@ -54,6 +58,7 @@ def fit(
     on_epoch: Callable[[int, Record], None] | None = None,
     device: str | torch.device | None = None,
     amp: bool | str = False,
+    channels_last: bool = False,
     checkpoint: str | os.PathLike[str] | None = None,
     progress: bool | None = None,
     workers: int = 0,
@@ -73,10 +78,20 @@ def fit(
     * `on_epoch(epoch, record)` runs after each epoch, before its checkpoint; numbers it puts into `record` are kept.
     * `device`: CUDA where there is one, unless named.
     * `amp`: False, "bf16", "fp16", or True (bf16 if the device has it); the net then runs in half precision, the loss
-      always in float32.
+      always in float32. A net in float64 gets its images in float64.
+    * `channels_last`: channels side by side in memory, which convolutions on a GPU in half precision want.
     * `checkpoint`: a file written after each epoch, whole or not at all. If it is there, training resumes after the
       epoch it holds (or returns at once, if that was the last); with other settings it is refused.
     * `progress`: a bar; None decides by `show_progress`. `workers`: processes that load data that is not in memory.
+
+    With several processes each batch is shared out evenly, the net's gradients are averaged, and the loss is taken over
+    the batch of all (`distributed.py` says how). So the curve is that of one process, up to rounding, unless the net
+    has batch normalisation: each process normalises with the statistics of its own share (batch_size / processes
+    images), and the running statistics are those of the first process. Use group or frozen normalisation, large
+    batches, or on GPUs `nn.SyncBatchNorm.convert_sync_batchnorm(net)`, which has no CPU version. `augment` must treat
+    each image by itself; dropout draws differently on each process. Build net and loss alike everywhere (from the same
+    seed) and call `fit` everywhere; `on_step` and `on_epoch` run everywhere, only the first process writes the
+    checkpoint and shows progress. Another number of processes may resume from the checkpoint.
 
     Raises ValueError for settings that cannot work, FloatingPointError as soon as the loss is no longer finite (checked
     before the weights change on a CPU, every 50 steps on a GPU), OSError if the checkpoint cannot be written (before
@@ -87,10 +102,14 @@ def fit(
     device = _device(device)
     half = _half_precision(amp, device)
     net.to(device), loss.to(device)
+    layout = torch.channels_last if channels_last else torch.preserve_format
+    net.to(memory_format=layout)  # type: ignore[call-overload]
+    precision = _precision(net)
     source = _in_memory(data, device)
+    ranks = distributed.Ranks(net, loss)  # this process among those that train together, most often alone
     optimizer = torch.optim.AdamW(parameter_groups(net, loss, weight_decay), lr=lr)
     touched_rows_only(optimizer)  # of a loss that samples its classes
-    scaler = torch.amp.GradScaler(device.type, enabled=half is torch.float16)  # fp16 gradients underflow unscaled
+    scaler = ranks.scaler(device, half is torch.float16)  # fp16 gradients underflow unscaled
 
     records: list[Record] = []
     keeper = None
@@ -99,11 +118,12 @@ def fit(
             "epochs": epochs, "batch_size": batch_size, "lr": lr, "weight_decay": weight_decay, "seed": seed,
             "augment": _name(augment), "batches": _name(batches), "amp": str(half),
         }  # fmt: skip
-        keeper = Checkpoint(checkpoint, net, loss, optimizer, scaler, settings | _fingerprint(data))
+        keeper = Checkpoint(checkpoint, net, loss, optimizer, scaler, settings | _fingerprint(data), ranks)
         records = keeper.resume()
 
     first = len(records) + 1
-    quiet = not show_progress(progress)
+    quiet = ranks.rank > 0 or not show_progress(progress)
+    parallel = ranks.wrap(device)  # the net, its gradients averaged over the ranks
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         for epoch in range(first, epochs + 1):
             began = time.perf_counter()
@@ -116,10 +136,10 @@ def fit(
                     " every epoch, because the learning rate follows one cycle over all steps"
                 )
             total = epochs * len(plan)
-            losses = torch.zeros(len(plan), device=device)
+            losses = torch.zeros(len(plan), dtype=torch.promote_types(precision, torch.float32), device=device)
             net.train(), loss.train()
 
-            feed = _load(source, plan, device, workers, _key(seed, epoch, "workers"))
+            feed = _load(source, ranks.share(plan), device, workers, _key(seed, epoch, "workers"))
             bar = tqdm(feed, f"epoch {epoch}/{epochs}", len(plan), leave=False, disable=quiet)
             for i, (images, labels) in enumerate(bar):
                 step = (epoch - 1) * len(plan) + i
@@ -130,11 +150,14 @@ def fit(
                     group["lr"], group["betas"] = lr * share, (beta1, 0.999)
 
                 if augment is not None:
-                    images = augment(images, generator)  # (B, C, H, W)
-                with torch.autocast(device.type, half, enabled=half is not None):
-                    embeddings = net(images)  # (B, d)
+                    images = ranks.augment(augment, images, generator)  # (B, C, H, W)
+                images = images.to(precision, memory_format=layout)
+                own_draws = ranks.own_draws(_key(seed, step, "own"), device)
+                with own_draws, torch.autocast(device.type, half, enabled=half is not None):
+                    embeddings = parallel(images)  # (B, d)
                 if half is not None:
                     embeddings = embeddings.float()
+                embeddings, labels = ranks.gather(embeddings, labels)
                 try:
                     value = loss(embeddings, labels)  # scalar
                 except ValueError as error:  # losses refuse NaN; say where in the training it appeared
@@ -143,7 +166,7 @@ def fit(
                     raise _diverged("embeddings", epoch, i, losses, records) from error
                 if value.ndim:
                     raise ValueError(f"loss: returned shape {tuple(value.shape)}; expected a scalar (reduction='mean')")
-                losses[i] = value.detach()
+                losses[i] = ranks.mean(value.detach())
                 if device.type == "cpu" or i % 50 == 49 or i + 1 == len(plan):  # on a GPU, looking means waiting
                     if not losses[: i + 1].isfinite().all():
                         raise _diverged("loss", epoch, i, losses, records)
@@ -151,11 +174,13 @@ def fit(
 
                 optimizer.zero_grad()
                 scaler.scale(value).backward()
+                ranks.average_gradients()
                 scaler.step(optimizer)
                 scaler.update()
 
             records.append({"epoch": epoch, "loss": losses.mean().item(), "lr": lr * share, "steps": len(plan),
                             "seconds": time.perf_counter() - began})  # fmt: skip
+            ranks.same_buffers()
             if on_epoch is not None:
                 on_epoch(epoch, records[-1])
             if keeper is not None:
@@ -271,7 +296,9 @@ def _embed(
     modes = {module: module.training for module in net.modules()}
     try:
         net.to(device).eval()
-        pairs = [(net(x).float().cpu(), y.cpu()) for x, y in _load(_in_memory(data, device), plan, device)]
+        feed = _load(_in_memory(data, device), plan, device)
+        precision = _precision(net)
+        pairs = [(net(x.to(precision)).float().cpu(), y.cpu()) for x, y in feed]
     finally:
         for module, mode in modes.items():
             module.training = mode
@@ -407,6 +434,11 @@ def _device(device: str | torch.device | None) -> torch.device:
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(device)
+
+
+def _precision(net: nn.Module) -> torch.dtype:
+    """The floating point type of the net's parameters."""
+    return next((p.dtype for p in net.parameters() if p.is_floating_point()), torch.float32)
 
 
 def _half_precision(amp: bool | str, device: torch.device) -> torch.dtype | None:

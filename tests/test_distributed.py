@@ -1,0 +1,254 @@
+"""Two processes train what one process trains, resume like one, and fail together."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from facelearn import distributed, losses
+from facelearn.data.image_set import ImageSet
+from facelearn.data.samplers import PKBatches
+from facelearn.losses.parallel import shard
+from facelearn.models import SmallFaceNet
+from facelearn.training import ShiftAndGain, fit, seed_everything
+
+WORLD, CLASSES, D, EPOCHS = 2, 7, 6, 3  # seven classes: shards of four and three
+
+
+def image_set() -> ImageSet:
+    labels = torch.arange(42) % CLASSES
+    noise = torch.randint(0, 120, (42, 3, 32, 32), generator=torch.Generator().manual_seed(0))
+    return ImageSet((noise + 18 * labels[:, None, None, None]).to(torch.uint8), labels)
+
+
+def joint() -> nn.Module:
+    return losses.Joint((1.0, losses.Softmax(D, CLASSES)), (0.1, losses.Center(D, CLASSES)))
+
+
+LOSSES: dict[str, Callable[..., nn.Module]] = {
+    "softmax": lambda: losses.Softmax(D, CLASSES),
+    "arcface": lambda **more: losses.ArcFace(D, CLASSES, scale=8, margin=0.3, **more),
+    "curricularface": lambda **more: losses.CurricularFace(D, CLASSES, scale=8, margin=0.3, **more),
+    "subcenter": lambda **more: losses.SubCenterArcFace(D, CLASSES, scale=8, margin=0.3, num_subcenters=3, **more),
+    "adaface": lambda **more: losses.AdaFace(D, CLASSES, scale=8, **more),
+    "elasticface": lambda **more: losses.ElasticFace(D, CLASSES, scale=8, std=0.1, **more),
+    "triplet": lambda: losses.Triplet(mining="batch-hard"),
+    "joint": joint,
+}
+#: loss, normalisation, class-parallel
+CASES = {
+    **{stem: (stem, "group", False) for stem in LOSSES},
+    "arcface frozen": ("arcface", "frozen", False),
+    **{f"{stem} shards": (stem, "group", True) for stem in ("arcface", "curricularface", "subcenter", "adaface")},
+    "arcface frozen shards": ("arcface", "frozen", True),
+}
+
+
+class Killed(Exception):
+    pass
+
+
+def build(stem: str, norm: str, class_parallel: bool) -> tuple[nn.Module, nn.Module]:
+    """Net and loss; in float64; a shard holds its rows of what one process starts with."""
+    seed_everything(1)
+    net = SmallFaceNet(D, width=2, norm=norm).double()
+    loss = LOSSES[stem]().double()
+    if not class_parallel or not dist.is_initialized():
+        return net, loss
+    own = LOSSES[stem](process_group=dist.group.WORLD).double()
+    first, end = shard(CLASSES, dist.group.WORLD)
+    k = own.num_subcenters
+    own.load_state_dict(loss.state_dict() | {"weight": loss.weight.detach()[first * k : end * k]})
+    return net, own
+
+
+def train(case: str, checkpoint: Path | None = None, stop_after: int = 0) -> tuple[list[float], dict[str, Tensor]]:
+    """The loss of each epoch, and everything learnt."""
+    stem, norm, class_parallel = CASES[case]
+    net, loss = build(stem, norm, class_parallel)
+
+    def on_epoch(epoch: int, record: dict[str, Any]) -> None:
+        if epoch == stop_after + 1:
+            raise Killed
+
+    batches = PKBatches(4, 3) if stem == "triplet" else None
+    records = fit(net, loss, image_set(), epochs=EPOCHS, batch_size=12, lr=1e-2, augment=ShiftAndGain(1), device="cpu",
+                  batches=batches, checkpoint=checkpoint, on_epoch=on_epoch if stop_after else None)  # fmt: skip
+    state = {f"net.{k}": v for k, v in net.state_dict().items()} | {
+        f"loss.{k}": v for k, v in loss.state_dict().items()
+    }
+    return [record["loss"] for record in records], state
+
+
+# ---- what the two processes do
+
+
+def run_cases(folder: Path) -> None:
+    for case in CASES:
+        curve, state = train(case)
+        (folder / f"{case}.{dist.get_rank()}.json").write_text(json.dumps(curve))
+        save_file({k: v.contiguous() for k, v in state.items()}, folder / f"{case}.{dist.get_rank()}.safetensors")
+
+
+def stop_and_resume(folder: Path) -> None:
+    for case in ("arcface", "subcenter shards", "adaface shards"):
+        path = folder / f"{case}.checkpoint"
+        with pytest.raises(Killed):
+            train(case, path, stop_after=2)
+        curve, _ = train(case, path)
+        (folder / f"{case} resumed.{dist.get_rank()}.json").write_text(json.dumps(curve))
+        with pytest.raises(Killed):  # and once more, for one process to resume
+            train(case, folder / f"{case}.for-one", stop_after=2)
+    names = sorted(p.name for p in folder.iterdir() if p.suffix == ".part")
+    assert names == []
+
+
+def fail_together(folder: Path) -> None:
+    rank = dist.get_rank()
+    net, loss = build("softmax", "group", False)
+    with pytest.raises(ValueError, match="batch_size: 7; expected a multiple of the number of processes, 2"):
+        fit(net, loss, image_set(), epochs=1, batch_size=7, device="cpu")
+    path = folder / "softmax.checkpoint"
+    train("softmax", path)
+    told = "lr: 0.01 there, 0.02 here" if rank == 0 else "rank 0 refused"
+    with pytest.raises(ValueError, match=told):
+        fit(net, loss, image_set(), epochs=EPOCHS, batch_size=12, lr=2e-2, augment=ShiftAndGain(1), device="cpu",
+            checkpoint=path)  # fmt: skip
+    with pytest.raises(ValueError, match="number of such files: 0 to 1, depending on the rank"):
+        train("softmax", path if rank == 0 else folder / "elsewhere")
+    with pytest.raises(OSError if rank == 0 else ValueError, match="cannot be written" if rank == 0 else "rank 0"):
+        train("softmax", folder)
+    bad = image_set()
+    bad.images = bad.images.double()  # not in memory as bytes: passes through a DataLoader
+    bad.images[5] = torch.nan
+    with pytest.raises(FloatingPointError, match="embeddings are not finite"):
+        fit(*build("arcface", "group", False), Floats(bad), epochs=1, batch_size=42, device="cpu")
+
+
+class Floats:
+    def __init__(self, data: ImageSet) -> None:
+        self.data = data
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        return self.data.images[index], int(self.data.labels[index])
+
+
+def draw_apart(folder: Path) -> None:
+    """Dropout differs between the ranks; start weights of rank 0 reach both; statistics of rank 0 stay."""
+    masks: list[Tensor] = []
+    torch.manual_seed(dist.get_rank())
+    net = nn.Sequential(SmallFaceNet(D, width=2), nn.Dropout(0.5)).double()
+    loss = losses.Softmax(D, CLASSES).double()
+    net[1].register_forward_hook(lambda module, x, y: masks.append((y[0] == 0).detach()))
+    fit(net, loss, image_set(), epochs=1, batch_size=12, device="cpu", progress=dist.get_rank() == 1)
+    for mine, alike in ((torch.stack(masks), False), (net[0].layers[0][1].running_mean, True),
+                        (net[0].layers[6].weight.detach(), True), (loss.weight.detach(), True)):  # fmt: skip
+        others = [torch.empty_like(mine) for _ in range(WORLD)]
+        dist.all_gather(others, mine.contiguous())
+        assert torch.equal(others[0], others[1]) == alike
+
+
+def half_precision_with_shards(folder: Path) -> None:
+    """Where a shard's gradient overflows on one rank alone, neither takes the step."""
+    seed_everything(0)
+    net = SmallFaceNet(D, width=2, norm="group")
+    head = losses.ArcFace(D, CLASSES, scale=8, process_group=dist.group.WORLD)
+    calls = []
+    if dist.get_rank() == 1:
+        head.weight.register_hook(lambda gradient: gradient * (torch.inf if len(calls) == 10 else 1.0))
+    seen: list[Tensor] = []
+
+    def on_step(step: int, total: int) -> None:
+        calls.append(step)
+        seen.append(torch.cat([p.detach().flatten().clone() for p in (*net.parameters(), *head.parameters())]))
+
+    fit(net, head, image_set(), epochs=2, batch_size=6, device="cpu", amp="fp16", on_step=on_step)
+    assert not torch.equal(seen[8], seen[9])  # the loss scale has settled
+    assert torch.equal(seen[9], seen[10])  # not stepped, on either rank
+    assert not torch.equal(seen[10], seen[11])
+
+
+CHECKS = [run_cases, stop_and_resume, fail_together, draw_apart, half_precision_with_shards]
+
+
+def work(rank: int, port: int, folder: str) -> None:
+    """Everything in one pair of processes, since starting them is what costs."""
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "GLOO_SOCKET_IFNAME": "lo"}
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", rank=rank, world_size=WORLD)
+    for check in CHECKS:
+        result = "passed"
+        try:
+            check(Path(folder))
+        except BaseException:
+            result = traceback.format_exc()
+        Path(folder, f"{check.__name__}.{rank}").write_text(result)
+    distributed.stop()
+
+
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("ranks")
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    mp.spawn(work, (port, str(folder)), nprocs=WORLD)
+    return folder
+
+
+@pytest.mark.parametrize("check", [check.__name__ for check in CHECKS])
+def test_two_processes(outcomes: Path, check: str) -> None:
+    for rank in range(WORLD):
+        result = (outcomes / f"{check}.{rank}").read_text()
+        assert result == "passed", f"rank {rank}:\n{result}"
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_two_processes_walk_the_path_of_one(outcomes: Path, case: str) -> None:
+    curve, state = train(case)
+    assert abs(curve[-1] - curve[0]) > 1e-3  # it is a path
+    for rank in range(WORLD):
+        assert json.loads((outcomes / f"{case}.{rank}.json").read_text()) == pytest.approx(curve, rel=1e-9)
+        found = load_file(outcomes / f"{case}.{rank}.safetensors")
+        if CASES[case][2]:
+            parts = [load_file(outcomes / f"{case}.{r}.safetensors")["loss.weight"] for r in range(WORLD)]
+            assert len(parts[0]) > len(parts[1])
+            found["loss.weight"] = torch.cat(parts)
+        assert found.keys() == state.keys()
+        for key, value in state.items():
+            torch.testing.assert_close(found[key], value, rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("case", ["arcface", "subcenter shards", "adaface shards"])
+def test_two_processes_resume_and_one_process_resumes_what_two_began(outcomes: Path, case: str) -> None:
+    curve, state = train(case)
+    for rank in range(WORLD):
+        resumed = json.loads((outcomes / f"{case} resumed.{rank}.json").read_text())
+        assert resumed == pytest.approx(curve, rel=1e-9)
+    alone, found = train(case, outcomes / f"{case}.for-one")
+    assert alone == pytest.approx(curve, rel=1e-9)
+    for key, value in state.items():
+        torch.testing.assert_close(found[key], value, rtol=1e-7, atol=1e-9)
+
+
+def test_one_process_needs_no_group() -> None:
+    assert distributed.rank() == 0
+    distributed.start()  # not started by torchrun: nothing happens
+    assert not dist.is_initialized()
+    ranks = distributed.Ranks(nn.Identity(), nn.Identity())
+    assert (ranks.rank, ranks.size, ranks.shards) == (0, 1, {})
