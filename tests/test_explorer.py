@@ -1,0 +1,196 @@
+"""The explorer page: its numbers are those of the package, and it can be used without a mouse, in both languages."""
+
+from __future__ import annotations
+
+import math
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+
+from facelearn import figures, losses
+
+PAGE = Path(__file__).resolve().parent.parent / "course" / "site" / "explorer.html"
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+DRIVER = shutil.which("chromedriver")
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs Chromium and chromedriver (Debian: chromium-driver)"),
+]
+
+SETTINGS = [
+    {"s": 16.0, "m1": 1.7, "m2": 0.5, "m3": 0.35, "t": 0.2, "theta": 60.0},
+    {"s": 5.0, "m1": 3.0, "m2": 0.1, "m3": 0.6, "t": 0.0, "theta": 20.0},
+    {"s": 40.0, "m1": 1.0, "m2": 0.9, "m3": 0.1, "t": 0.9, "theta": 95.0},
+]
+
+
+def head(stem: str, p: dict[str, float], classes: int = 101) -> losses.MarginHead:
+    """The package's own, on the unit circle."""
+    settings: dict[str, dict[str, Any]] = {
+        "normface": {},
+        "sphereface": {"margin": p["m1"]},
+        "cosface": {"margin": p["m3"]},
+        "arcface": {"margin": p["m2"]},
+        "combined_margin": {"m1": p["m1"], "m2": p["m2"], "m3": p["m3"]},
+        "mv_softmax": {"margin": p["m2"], "t": p["t"]},
+        "curricularface": {"margin": p["m2"]},
+    }
+    made = losses.get(stem, 2, classes, scale=p["s"], **settings[stem]).double().eval()
+    if stem == "curricularface":
+        made.t.fill_(p["t"])
+    return made
+
+
+STEMS = ("normface", "sphereface", "cosface", "arcface", "combined_margin", "mv_softmax", "curricularface")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[webdriver.Chrome]:
+    options = webdriver.ChromeOptions()
+    options.binary_location = str(CHROMIUM)
+    for flag in ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+                 "--disable-background-networking", "--disable-component-update", "--disable-sync"):  # fmt: skip
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service(str(DRIVER)))
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture
+def page(browser) -> webdriver.Chrome:
+    browser.get("about:blank")
+    browser.get(f"{PAGE.as_uri()}?lang=en")
+    return browser
+
+
+def ask(page: webdriver.Chrome, expression: str, *arguments: object) -> Any:
+    return page.execute_script(f"return ({expression})(...arguments)", *arguments)
+
+
+@pytest.mark.parametrize("p", SETTINGS)
+def test_logits_of_the_target_and_of_the_others(page, p):
+    cosines = torch.cos(torch.linspace(0.01, math.pi - 0.01, 61, dtype=torch.float64))
+    for stem in STEMS:
+        loss = head(stem, p)
+        rows = (torch.full_like(cosines, p["t"]),) if stem == "curricularface" else ()
+        want = loss.target(cosines, rows)
+        got = ask(page, "(stem, cs, p) => cs.map(c => target(stem, c, p))", stem, cosines.tolist(), p)
+        torch.testing.assert_close(torch.tensor(got, dtype=torch.float64), want, rtol=1e-9, atol=1e-9, msg=stem)
+        for own in (-0.4, 0.3, 0.8):
+            columns = tuple(row[:, None] for row in rows)
+            grid = cosines[:, None].clone().requires_grad_()
+            others = loss.others(grid, torch.full_like(grid, own), columns)
+            slope = torch.autograd.grad(others.sum(), grid)[0]
+            logit = ask(page, "target", stem, own, p)
+            for name, wanted in (("others", others.detach()), ("slope", slope)):
+                got = ask(page, f"(stem, cs, own, p) => cs.map(c => {name}(stem, c, own, p))",
+                          stem, cosines.tolist(), logit, p)  # fmt: skip
+                torch.testing.assert_close(
+                    torch.tensor(got, dtype=torch.float64), wanted[:, 0], rtol=1e-9, atol=1e-9, msg=f"{stem} {name}"
+                )
+
+
+@pytest.mark.parametrize("p", SETTINGS)
+def test_pulls_are_the_gradient_of_the_loss(page, p):
+    """∂L/∂cos θ_j by autograd through the package's loss, from embeddings: a weight on the circle for each cosine."""
+    negatives = torch.tensor(ask(page, "() => NEGATIVES"), dtype=torch.float64)
+    own = torch.tensor([math.cos(math.radians(p["theta"]))], dtype=torch.float64)
+    for stem in STEMS:
+        loss = head(stem, p)
+        cos = torch.cat([own, negatives]).requires_grad_()
+        loss.cosines = lambda x, weight, cos=cos: cos[None]  # the cosines themselves as leaves
+        with torch.no_grad():
+            angle = cos.acos()
+            loss.weight.copy_(torch.stack([angle.cos(), angle.sin()], 1))
+        loss(torch.tensor([[1.0, 0.0]], dtype=torch.float64), torch.tensor([0])).backward()
+        got = torch.tensor(ask(page, "pulls", stem, p), dtype=torch.float64)
+        torch.testing.assert_close(got, cos.grad[1:].abs(), rtol=1e-8, atol=1e-12, msg=stem)
+        share = ask(page, "shareOfHardest", stem, p)
+        assert share == pytest.approx(float(cos.grad[-10:].abs().sum() / cos.grad[1:].abs().sum()), rel=1e-8)
+
+
+def test_boundaries(page):
+    """Where the package's loss of two classes is log 2: there the logits tie. As the papers draw: in closed form."""
+    p = SETTINGS[0]
+    for stem in STEMS:
+        for theta2 in (0.6, 1.0, 1.3, 1.5):
+            theta1 = ask(page, "tie", stem, theta2, p, "ties")
+            if theta1 is None:
+                continue
+            loss = head(stem, p, classes=2)
+            for inside, sign in ((-1e-4, 1), (1e-4, -1)):
+                angles = torch.tensor([theta1 + inside, -theta2], dtype=torch.float64)
+                with torch.no_grad():
+                    loss.weight.copy_(torch.stack([angles.cos(), angles.sin()], 1))
+                    value = float(loss(torch.tensor([[1.0, 0.0]], dtype=torch.float64), torch.tensor([0])))
+                assert (math.log(2) - value) * sign > 0, (stem, theta2)
+    c, t, m = math.cos(1.3), p["t"], p["m2"]
+    assert ask(page, "tie", "mv_softmax", 1.3, p, "papers") == pytest.approx(math.acos((1 + t) * c + t) - m, abs=1e-9)
+    assert ask(page, "tie", "curricularface", 1.3, p, "papers") == pytest.approx(math.acos(c * (t + c)) - m, abs=1e-9)
+    assert ask(page, "tie", "mv_softmax", 1.3, p, "ties") == pytest.approx(1.3 - m, abs=1e-9)  # ArcFace's
+
+
+def test_colours_and_names_are_those_of_the_course(page):
+    drawn = ask(page, "() => LOSSES")
+    assert {stem: loss["colour"] for stem, loss in drawn.items()} == {stem: figures.COLOURS[stem] for stem in STEMS}
+    assert {loss["name"] for stem, loss in drawn.items() if stem != "mv_softmax"} == {
+        figures.NAMES[stem] for stem in STEMS if stem != "mv_softmax"
+    }
+
+
+def test_moving_a_setting_by_keyboard_moves_pictures_numbers_and_address(page):
+    before = page.find_element(By.ID, "boundary").get_attribute("innerHTML")
+    numbers = page.find_element(By.ID, "numbers").text
+    slider = page.find_element(By.ID, "m2")
+    slider.send_keys(*[Keys.ARROW_RIGHT] * 10)
+    assert page.find_element(By.ID, "m2-value").text == "0.60 rad = 34.4°"
+    assert page.find_element(By.ID, "boundary").get_attribute("innerHTML") != before
+    assert page.find_element(By.ID, "numbers").text != numbers
+    assert "m2=0.6" in page.current_url
+    page.find_element(By.CSS_SELECTOR, "input[value=mv_softmax]").send_keys(Keys.SPACE)
+    assert "MV-Arc-Softmax" in page.find_element(By.ID, "numbers").text
+    assert len(page.find_elements(By.CSS_SELECTOR, "#boundary path[data-loss]")) == 5
+    address = page.current_url
+    page.get("about:blank")
+    page.get(address)  # as a link that somebody was sent
+    assert page.find_element(By.ID, "m2-value").text == "0.60 rad = 34.4°"
+    page.find_element(By.ID, "reset").click()
+    assert page.find_element(By.ID, "m2-value").text == "0.50 rad = 28.6°"
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_fits_a_phone_in_both_languages_without_errors(browser, language):
+    browser.set_window_size(390, 800)
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride", {"width": 390, "height": 800, "deviceScaleFactor": 2, "mobile": True}
+    )
+    try:
+        browser.get("about:blank")
+        browser.get(f"{PAGE.as_uri()}?lang={language}")
+        assert browser.execute_script("return document.documentElement.scrollWidth") <= 390
+        assert browser.find_element(By.TAG_NAME, "html").get_attribute("lang").startswith(language)
+        text = browser.find_element(By.TAG_NAME, "body").text
+        assert bool(re.search("[一-鿿]{4}", text)) == (language == "zh")
+        assert "undefined" not in text
+        assert "NaN" not in browser.page_source
+        assert not [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_both_languages_have_the_same_words_and_nothing_comes_from_outside(page):
+    words = ask(page, "() => TEXT")
+    assert words["en"].keys() == words["zh"].keys()
+    assert all(all(words[language].values()) for language in words)
+    assert not re.search(r"(src|href)\s*=|url\(|import\s|fetch\(", PAGE.read_text(encoding="utf-8"))
