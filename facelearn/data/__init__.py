@@ -9,6 +9,8 @@ from facelearn.data.files import data_root
 from facelearn.data.image_set import ImageSet, contact_sheet, to_float
 from facelearn.data.lfw import LFWPairs, LFWPeople
 from facelearn.data.mnist import MNIST
+from facelearn.data.recordio import RecordIO, write_recordio
+from facelearn.data.samplers import BalancedBatches, PKBatches
 from facelearn.data.standard import STANDARD, standard
 
 __all__ = [
@@ -17,9 +19,12 @@ __all__ = [
     "NUISANCE",
     "STANDARD",
     "TRAITS",
+    "BalancedBatches",
     "ImageSet",
     "LFWPairs",
     "LFWPeople",
+    "PKBatches",
+    "RecordIO",
     "SyntheticFaces",
     "align_face",
     "contact_sheet",
@@ -32,4 +37,5 @@ __all__ = [
     "standard",
     "strengths",
     "to_float",
+    "write_recordio",
 ]

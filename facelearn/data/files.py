@@ -11,7 +11,7 @@ import lzma
 import os
 import tarfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -146,10 +146,21 @@ def to_tensor(image: Image.Image) -> Tensor:
     return pixels[None] if pixels.ndim == 2 else pixels.permute(2, 0, 1).contiguous()
 
 
-def check_same_size(image: Tensor, first: Tensor, where: str) -> None:
-    """ValueError where an image has another shape than the first of its set."""
-    if image.shape != first.shape:
-        found, expected = ("x".join(map(str, shape[-2:])) for shape in (image.shape, first.shape))
-        raise ValueError(
-            f"{where}: found {found} pixels (height x width), expected {expected} like the first image; give size="
-        )
+def stack(images: Iterable[tuple[int, Tensor, str]], count: int) -> Tensor:
+    """uint8 `(count, C, H, W)` from (row, image `(C, H, W)`, where it comes from), each row once, in any order.
+
+    ValueError where an image has another size than the first, or there is none.
+    """
+    pixels: Tensor | None = None
+    for row, image, where in images:
+        if pixels is None:
+            pixels = image.new_empty(count, *image.shape)
+        if image.shape != pixels.shape[1:]:
+            found, expected = (f"{height}x{width}" for _, height, width in (image.shape, pixels.shape[1:]))
+            raise ValueError(
+                f"{where}: found {found} pixels (height x width), expected {expected} like the first image; give size="
+            )
+        pixels[row] = image
+    if pixels is None:
+        raise ValueError("images: found none, expected at least one")
+    return pixels

@@ -12,6 +12,7 @@ result on this set must not be taken to show that a system is fit for any commer
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
@@ -19,7 +20,7 @@ import torch
 from torch import Tensor
 
 from facelearn.data.align import align_image, read_landmarks, text_fields
-from facelearn.data.files import IMAGE_SUFFIXES, Size, check_same_size, open_image, read_files, resize, to_tensor
+from facelearn.data.files import IMAGE_SUFFIXES, Size, open_image, read_files, resize, stack, to_tensor
 from facelearn.data.image_set import ImageSet
 
 PathLike = str | os.PathLike[str]
@@ -194,26 +195,25 @@ def _load(source: PathLike, files: list[str], size: Size, landmarks: PathLike | 
     position = {os.path.splitext(file)[0]: i for i, file in enumerate(files)}
     points = None if landmarks is None else read_landmarks(landmarks)
     found: dict[int, str] = {}
-    pixels = torch.empty(0)
-    for file in read_files(source, lambda path: _stem(path) in position):
-        i = position[_stem(file.path)]
-        if i in found:
-            raise ValueError(f"{file.where}: found {files[i]} again after {found[i]}, expected each image once")
-        image = open_image(file.data, file.where)
-        if points is not None:
-            if files[i] not in points:
-                raise ValueError(f"{landmarks}: found no line for {files[i]}, expected one for each image")
-            image = align_image(image, points[files[i]])
-        tensor = to_tensor(resize(image, size))  # (3, H, W)
-        if not found:
-            pixels = tensor.new_empty(len(files), *tensor.shape)
-        check_same_size(tensor, pixels[0], file.where)
-        pixels[i] = tensor
-        found[i] = file.path
-    missing = [file for i, file in enumerate(files) if i not in found]
-    if missing:
-        raise ValueError(f"{source}: found no {missing[0]} ({len(missing)} of {len(files)} are missing), expected all")
-    return pixels
+
+    def images() -> Iterator[tuple[int, Tensor, str]]:
+        for file in read_files(source, lambda path: _stem(path) in position):
+            i = position[_stem(file.path)]
+            if i in found:
+                raise ValueError(f"{file.where}: found {files[i]} again after {found[i]}, expected each image once")
+            found[i] = file.path
+            image = open_image(file.data, file.where)
+            if points is not None:
+                if files[i] not in points:
+                    raise ValueError(f"{landmarks}: found no line for {files[i]}, expected one for each image")
+                image = align_image(image, points[files[i]])
+            yield i, to_tensor(resize(image, size)), file.where
+        missing = [file for i, file in enumerate(files) if i not in found]
+        if missing:
+            count = f"{len(missing)} of {len(files)} are missing"
+            raise ValueError(f"{source}: found no {missing[0]} ({count}), expected all")
+
+    return stack(images(), len(files))
 
 
 def _stem(path: str) -> str:

@@ -24,7 +24,7 @@ def encode(pixels: np.ndarray, kind: str = "JPEG", quality: int = 95) -> bytes:
 
 def decoded(data: bytes) -> np.ndarray:
     """(C, H, W) by Pillow alone."""
-    pixels = np.asarray(Image.open(io.BytesIO(data)))
+    pixels = np.array(Image.open(io.BytesIO(data)))
     return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
 
 
