@@ -1,4 +1,7 @@
 import multiprocessing
+import os
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
@@ -8,6 +11,7 @@ import torch
 from scipy import stats
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from facelearn.data import (
     GROUPS,
@@ -23,6 +27,7 @@ from facelearn.data import (
 )
 from facelearn.data import faces as faces_module
 
+ROOT = Path(__file__).resolve().parents[2]
 HARD = strengths(1.0, {"occlusion": 1, "lowres": 1})  # everything that can be drawn is drawn
 
 
@@ -65,6 +70,56 @@ def test_devices_agree_within_one_grey_level() -> None:
     table = columns(torch.arange(200), torch.arange(200))
     difference = render(*table, 64).int() - render(*table, 64, device="cuda").cpu().int()
     assert int(difference.abs().max()) <= 1
+
+
+class RoundsDifferently(TorchDispatchMode):
+    """A device whose every arithmetic result may be off by one unit in the last place, up or down."""
+
+    ARITHMETIC = frozenset("add sub rsub mul div addcmul addcdiv sqrt square reciprocal sum mean lerp".split())
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.generator, self.rounded = torch.Generator().manual_seed(0), 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        result = function(*args, **(kwargs or {}))
+        if (
+            isinstance(result, Tensor)
+            and result.is_floating_point()
+            and function.overloadpacket.__name__.rstrip("_") in self.ARITHMETIC
+        ):
+            units = torch.randint(-1, 2, result.shape, generator=self.generator)
+            result.mul_(1 + torch.finfo(result.dtype).eps * units.to(result.dtype))
+            self.rounded += 1
+        return result
+
+
+def test_a_device_that_rounds_differently_stays_within_one_grey_level() -> None:
+    """What a GPU may do at worst, on any machine."""
+    table = columns(torch.arange(60), torch.arange(60))
+    exact = render(*table, 48).int()
+    with RoundsDifferently() as device:
+        difference = (render(*table, 48).int() - exact).abs()
+    assert device.rounded > 1000
+    assert int(difference.max()) == 1  # it was felt, and was no more than that
+    assert float((difference > 0).float().mean()) < 1e-3
+
+
+def test_other_vector_instructions_draw_the_same_bits() -> None:
+    """The same pictures without AVX, in a process of its own: the choice is made when torch starts."""
+    code = (
+        "import hashlib, torch; from tests.data.test_faces import columns, render;"
+        "pictures = render(*columns(torch.arange(40), torch.arange(40)), 45);"
+        "print(torch.backends.cpu.get_cpu_capability(), hashlib.sha256(pictures.numpy().tobytes()).hexdigest())"
+    )
+    told = [
+        subprocess.run(
+            [sys.executable, "-c", code], env=os.environ | more, cwd=ROOT, capture_output=True, text=True, check=True
+        ).stdout.split()
+        for more in ({}, {"ATEN_CPU_CAPABILITY": "default"})
+    ]
+    assert told[1][0] in ("DEFAULT", "NO AVX"), told
+    assert told[0][1] == told[1][1]
 
 
 def test_a_set_is_a_part_of_a_larger_set() -> None:
