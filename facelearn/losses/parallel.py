@@ -1,12 +1,29 @@
-"""Class-parallel heads: every rank owns a share of the classes and sees the batches of all.
+"""Losses in several processes: what `process_group` does, which losses need it, and which do without.
 
-Rank r of W owns the classes [r n, (r+1) n) with n = ceil(C / W). The embeddings of all ranks are gathered, each rank
-meets them with its own classes (`tiles.py`), and a handful of `(B,)` vectors are added up: target cosines, maxima and
-sums of the log-sum-exp. The loss is the mean over the global batch, the same number on every rank.
+**Heads** share the classes out. Rank r of W owns the classes [r n, (r+1) n) with n = ceil(C / W). The embeddings of all
+ranks are gathered, each rank meets them with its own classes (`tiles.py`), and a handful of `(B,)` vectors are added
+up: target cosines, maxima and sums of the log-sum-exp. The statistics of a head (t, μ, σ) are those of all batches.
 
-A net under DistributedDataParallel has its gradients averaged over the ranks. What is to arrive there is their sum over
-the samples of all ranks, so the gradient to the embeddings is W times that of the global mean. The shard of the class
-weights belongs to one rank and is not to be averaged: keep the head out of DistributedDataParallel.
+**Pair losses** gather the embeddings too: a sample's positives and negatives are mostly on other ranks.
+
+**Center** counts the samples of a class in all batches before it moves a centre; **Ring** starts from the mean length
+of all.
+
+All other losses, and heads without a group, are means over samples: put the loss into DistributedDataParallel as the
+net, and the mean of the ranks' gradients is that of the whole batch, since batches are equally long (with
+`reduction="sum"` 1/W of it). Only the t, μ, σ of such a head would be rank 0's.
+
+With a group the loss is that of the batches of all, the same number on every rank; `"none"` gives each rank its own
+samples' values. A net under DistributedDataParallel has its gradients averaged over the ranks. What is to arrive there
+is their sum over the samples of all ranks, so the gradient to the embeddings is W times that of the global mean. The
+losses' own parameters need no averaging: a shard belongs to one rank (keep it out of DistributedDataParallel, which
+would overwrite it with rank 0's), Ring's radius has the whole gradient on each. `sharding.py` saves and loads them.
+
+**What fails, and what hangs.** All ranks call the same losses in the same order, and go backward through all or none of
+them: some collectives run there, before those of DistributedDataParallel. A batch that one rank refuses is refused on
+all (`all_or_none`), as are batches of unequal size. With NCCL alone that takes `validate=True`, which waits for the GPU
+in every step; without it a refusing rank raises on its own, and the others wait until the launcher (`torchrun`) ends
+them or NCCL's timeout does. Nothing else here waits for the GPU. Tested with gloo alone.
 """
 
 from __future__ import annotations
