@@ -153,6 +153,29 @@ def a_batch(group: dist.ProcessGroup, seed: int = 1) -> tuple[torch.Tensor, torc
     return x, y, slice(group.rank() * B, (group.rank() + 1) * B)
 
 
+def check_sampled_classes(group: dist.ProcessGroup) -> None:
+    """Every rank draws among its own classes; together that is one process that has drawn them all."""
+    mine = slice(group.rank() * B, (group.rank() + 1) * B)
+    first, end = shard(C, group)
+    for stem in HEADS:
+        head, x, y = one_process(stem)
+        parallel = share_of(head, group, stem)
+        chosen = torch.cat([y, torch.arange(0, C, 3)]).unique()
+        head.sample_rate = parallel.sample_rate = 0.5
+        head.draw_classes = lambda own, drawn=chosen: drawn
+        own_drawn = chosen[(chosen >= first) & (chosen < end)] - first
+        parallel.draw_classes = lambda own, drawn=own_drawn: drawn
+        a, b = x.clone().requires_grad_(), x[mine].clone().requires_grad_()
+        want, got = head(a, y), parallel(b, y[mine])
+        want.backward(), got.backward()
+        close(got.detach(), want.detach())
+        close(b.grad, WORLD * a.grad[mine])
+        K = head.num_subcenters
+        close(parallel.weight.grad.to_dense(), head.weight.grad.to_dense()[first * K : end * K])
+    free = losses.ArcFace(D, C, sample_rate=0.5, process_group=group)  # and drawn at random
+    assert free(torch.randn(B, D), y[mine]).isfinite()
+
+
 def check_pair_losses(group: dist.ProcessGroup) -> None:
     """Every pair of the global batch counts; `"none"` gives the values whose first sample is an own one."""
     x, y, mine = a_batch(group)
@@ -309,6 +332,21 @@ def check_pair_errors_on_all_ranks(group: dist.ProcessGroup) -> None:
     assert head.logits(good).shape == (B, C)
 
 
+def check_errors_without_a_cpu_backend(group: dist.ProcessGroup) -> None:
+    """As with NCCL alone: the ranks agree where the embeddings live, and only where values are looked at anyway."""
+    rank, y = group.rank(), torch.arange(B) % 2
+    bad = torch.full((B, D), torch.nan if rank else 1.0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dist, "get_backend_config", lambda group: "cuda:nccl")
+        with pytest.raises(ValueError, match="embeddings holds NaN" if rank else "another rank refused"):
+            losses.Triplet(process_group=group, validate=True)(bad, y)
+        patch.setattr(dist, "all_reduce", None)  # nothing to wait for
+        loss = losses.Triplet(process_group=group)
+        assert loss(torch.randn(B, D), y).isfinite()
+        with pytest.raises(ValueError, match="labels has shape"):
+            loss(bad, y[1:])
+
+
 def check_nothing_stays_alive_after_a_step(group: dist.ProcessGroup) -> None:
     """No tensor of a step outlives it, and no graph, whether there was a backward pass or not."""
     head = losses.CurricularFace(D, C, tile=4, process_group=group)
@@ -358,9 +396,9 @@ class Marked(torch.autograd.Function):
 
 CHECKS = [
     check_heads, check_reductions, check_training_under_ddp, check_errors_on_all_ranks,
-    check_shards_start_differently_and_margins_alike, check_pair_losses, check_pair_losses_under_ddp,
-    check_joint_with_center_and_ring, check_plain_ddp, check_loss_parallel, check_pair_errors_on_all_ranks,
-    check_nothing_stays_alive_after_a_step,
+    check_shards_start_differently_and_margins_alike, check_sampled_classes, check_pair_losses,
+    check_pair_losses_under_ddp, check_joint_with_center_and_ring, check_plain_ddp, check_loss_parallel,
+    check_pair_errors_on_all_ranks, check_errors_without_a_cpu_backend, check_nothing_stays_alive_after_a_step,
 ]  # fmt: skip
 #: checks of two ranks and of three
 RESUMING = [sharding_checks.check_resuming, sharding_checks.check_failing_together]
