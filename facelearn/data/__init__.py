@@ -12,6 +12,7 @@ from facelearn.data.mnist import MNIST
 from facelearn.data.recordio import RecordIO, write_recordio
 from facelearn.data.samplers import BalancedBatches, PKBatches
 from facelearn.data.standard import STANDARD, standard
+from facelearn.data.verification_bin import VerificationBin
 
 __all__ = [
     "GROUPS",
@@ -26,6 +27,7 @@ __all__ = [
     "PKBatches",
     "RecordIO",
     "SyntheticFaces",
+    "VerificationBin",
     "align_face",
     "contact_sheet",
     "data_root",

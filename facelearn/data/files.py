@@ -146,14 +146,17 @@ def to_tensor(image: Image.Image) -> Tensor:
     return pixels[None] if pixels.ndim == 2 else pixels.permute(2, 0, 1).contiguous()
 
 
-def stack(images: Iterable[tuple[int, Tensor, str]], count: int) -> Tensor:
+def stack(images: Iterable[tuple[int, Tensor, str]], count: int, limit: int | None = None) -> Tensor:
     """uint8 `(count, C, H, W)` from (row, image `(C, H, W)`, where it comes from), each row once, in any order.
 
-    ValueError where an image has another size than the first, or there is none.
+    ValueError where an image has another size than the first, where all would take more than `limit` bytes, or where
+    there is none.
     """
     pixels: Tensor | None = None
     for row, image, where in images:
         if pixels is None:
+            if limit is not None and count * image.numel() > limit:
+                raise ValueError(f"{where}: found {count} x {image.numel()} bytes of pixels, expected at most {limit}")
             pixels = image.new_empty(count, *image.shape)
         if image.shape != pixels.shape[1:]:
             found, expected = (f"{height}x{width}" for _, height, width in (image.shape, pixels.shape[1:]))
