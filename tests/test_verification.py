@@ -130,7 +130,7 @@ def test_integer_weights_are_repetitions(case, seed):
     people[~same, 1] = (people[~same, 0] + rng.integers(1, 6, size=(~same).sum())) % 6
     folds = np.arange(len(scores)) % 3
     result = from_scores(scores, same, people, folds)
-    from facelearn.verification import _by_person
+    from facelearn.verification.bootstrap import by_person as _by_person
 
     times = rng.integers(0, 4, size=6)
     weight = np.where(same, times[people[:, 0]], times[people[:, 0]] * times[people[:, 1]])

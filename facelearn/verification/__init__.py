@@ -1,0 +1,47 @@
+"""Verification and identification: is this one person? Who is it? How well does an embedding answer, how sure are we?
+
+A *pair* is genuine (one person) or impostor (two people). Its score is the cosine of the two embeddings, and a
+threshold t accepts every pair with score >= t. Over the pairs
+
+    FAR(t) = accepted impostor pairs / impostor pairs        false accept rate
+    TAR(t) = accepted genuine pairs  / genuine pairs         true accept rate;  FRR = 1 - TAR
+
+Pairs with one score cross a threshold together: a tie is one step of the ROC, which makes it a sloped segment. All
+numbers here are exact under ties. Cosines are computed in float64 and rounded to 12 decimals, so that rounding
+error (about 1e-15) neither breaks a tie nor, for practical purposes, makes one.
+
+Pairs are not independent: each person sits in many of them. Intervals therefore resample people, not pairs
+(`VerificationResult.intervals` says how and why).
+
+    >>> result = evaluate_pairs(embeddings, *all_pairs(labels), identities=labels)
+    >>> result.eer, result.tar_at(1e-3), result.interval("eer")
+
+Identification compares a *probe* with everybody in a *gallery*: `evaluate_identification` has its definitions.
+
+    >>> found = evaluate_identification(gallery, gallery_labels, probes, probe_labels)
+    >>> found.rank1, found.dir_at(0.01), found.interval("rank1")
+"""
+
+from facelearn.verification.bootstrap import Comparison, Interval, McNemar, compare, mcnemar
+from facelearn.verification.identification import IdentificationResult, OpenSetCurve, evaluate_identification
+from facelearn.verification.pairs import NUM_FOLDS, all_pairs, fold_pairs, score_pairs
+from facelearn.verification.result import ROC, VerificationResult, evaluate_pairs, evaluate_scores
+
+__all__ = [
+    "NUM_FOLDS",
+    "ROC",
+    "Comparison",
+    "IdentificationResult",
+    "Interval",
+    "McNemar",
+    "OpenSetCurve",
+    "VerificationResult",
+    "all_pairs",
+    "compare",
+    "evaluate_identification",
+    "evaluate_pairs",
+    "evaluate_scores",
+    "fold_pairs",
+    "mcnemar",
+    "score_pairs",
+]

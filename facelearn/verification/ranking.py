@@ -1,0 +1,227 @@
+"""Scores of two kinds, ranked, and the (weighted) ROC they make: exact under ties, small in memory."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+
+from facelearn.verification.checks import Array
+
+BLOCK = 2**16  # scores handled at a time
+
+
+class Ranking:
+    """Genuine and impostor scores, best first, and where the steps of the ROC lie.
+
+    Only genuine scores matter as thresholds: between two of them TAR stands still, so the ROC runs straight. For
+    each of the S distinct genuine scores, best first: how many genuine scores are as good or better (`accepted`),
+    how many impostors have a better one (`impostors_above`) or at least an equal one (`impostors_accepted`).
+    Keys are minus the scores, so that "best first" is ascending and searchsorted applies.
+
+    `chosen` (P,) bool leaves the other scores out; `people` (P, 2) are the people of each pair.
+    """
+
+    def __init__(self, scores: Array, same: Array, chosen: Array | None = None, people: Array | None = None) -> None:
+        self._scores, self._people = scores, people
+        self._kinds = (same, ~same) if chosen is None else (same & chosen, ~same & chosen)  # each (P,)
+        self.genuine_keys, self.impostor_keys = (_sorted_keys(scores, kind) for kind in self._kinds)  # (G,), (I,)
+        self.accepted = np.flatnonzero(_run_lasts(self.genuine_keys)) + 1  # (S,)
+        steps = self.steps
+        self.impostors_above = np.searchsorted(self.impostor_keys, steps, side="left")  # (S,)
+        self.impostors_accepted = np.searchsorted(self.impostor_keys, steps, side="right")  # (S,)
+
+    @property
+    def steps(self) -> Array:
+        """(S,) the distinct genuine keys."""
+        return self.genuine_keys[self.accepted - 1]
+
+    @cached_property
+    def genuine(self) -> Array:
+        """(G,) numbers of the genuine pairs, best first. Values alone sort several times as fast: only on demand."""
+        return self._order(self._kinds[0])
+
+    @cached_property
+    def impostor(self) -> Array:
+        """(I,) numbers of the impostor pairs, best first."""
+        return self._order(self._kinds[1])
+
+    def _order(self, kind: Array) -> Array:
+        numbers = np.flatnonzero(kind)
+        return numbers[np.argsort(-self._scores[numbers])]
+
+    @cached_property
+    def genuine_person(self) -> Array:
+        """(G,) the person of each genuine pair."""
+        assert self._people is not None
+        return self._people[self.genuine, 0]
+
+    @cached_property
+    def couples(self) -> tuple[Array, Array]:
+        """The C couples of people who meet in impostor pairs, (2, C), and the number of each pair's couple, (I,)."""
+        assert self._people is not None
+        low, high = np.sort(self._people[self.impostor], axis=1).T
+        size = int(high.max()) + 1
+        met, number = np.unique(low * size + high, return_inverse=True)
+        return np.stack(np.divmod(met, size)), number
+
+    def curve(self, weights: Weights | None = None) -> Curve:
+        """The (weighted) ROC at the steps."""
+        if weights is None:
+            numbers = len(self.genuine_keys), len(self.impostor_keys)
+            return Curve(self.accepted, self.impostors_above, self.impostors_accepted, *numbers)
+        genuine, impostor = cumulative(weights.genuine), cumulative(weights.impostor)
+        return Curve(
+            genuine[self.accepted],
+            impostor[self.impostors_above],
+            impostor[self.impostors_accepted],
+            int(genuine[-1]),
+            int(impostor[-1]),
+        )
+
+    def rates(self) -> tuple[Array, Array, Array]:
+        """FAR, TAR and threshold (1 + T,) at inf and at each of the T distinct scores of either kind.
+
+        In blocks: beside the result this needs two more numbers a score while it merges, and none later.
+        """
+        keys = np.concatenate([self.genuine_keys, self.impostor_keys])
+        keys.sort(kind="stable")  # a merge: both halves are sorted
+        keys = keys[_run_lasts(keys)]  # (T,)
+        far, tar, thresholds = np.empty((3, 1 + len(keys)))
+        far[0], tar[0], thresholds[0] = 0.0, 0.0, np.inf
+        np.negative(keys, out=thresholds[1:])
+        del keys
+        for start in range(1, len(thresholds), BLOCK):
+            part = slice(start, start + BLOCK)
+            for rate, ranked in ((far, self.impostor_keys), (tar, self.genuine_keys)):
+                rate[part] = np.searchsorted(ranked, -thresholds[part], side="right") / len(ranked)
+        return far, tar, thresholds
+
+
+class Weights(NamedTuple):
+    """Whole-number weights of the pairs in the order of a ranking."""
+
+    genuine: Array  # (G,)
+    impostor: Array  # (I,)
+
+
+Weigh = Callable[[Ranking], Weights]
+
+
+class Curve(NamedTuple):
+    """The ROC at the distinct genuine scores, best first, as (weighted) counts: S points joined by steps.
+
+    Every rate is NaN where all genuine or all impostor scores have weight 0.
+    """
+
+    accepted: Array  # (S,) genuine scores accepted with the threshold at this score
+    impostors_above: Array  # (S,) impostors accepted with the threshold just above it
+    impostors_accepted: Array  # (S,) ... and with the threshold at it
+    num_genuine: int
+    num_impostor: int
+
+    @property
+    def empty(self) -> bool:
+        return self.num_genuine == 0 or self.num_impostor == 0
+
+    def auc(self) -> float:
+        """P(genuine score > impostor score) + P(tie) / 2, the area under the ROC (Mann-Whitney), in whole numbers."""
+        if self.empty:
+            return math.nan
+        wins = 0  # twice the pairs of a genuine score and an impostor that it beats
+        for start in range(0, len(self.accepted), BLOCK):
+            part = slice(start, start + BLOCK)
+            genuine = np.diff(self.accepted[part], prepend=self.accepted[start - 1] if start else 0)
+            wins += int(genuine @ (2 * self.num_impostor - self.impostors_above[part] - self.impostors_accepted[part]))
+        return wins / (2 * self.num_genuine * self.num_impostor)
+
+    def eer(self) -> float:
+        """Where the ROC, its points joined by straight lines, meets FAR = FRR."""
+        if self.empty:
+            return math.nan
+        size = len(self.accepted)
+        step = bisect_left(range(size), 0.0, key=lambda s: _excess(self._end(s)))  # the first that ends at FAR >= FRR
+        corners = [self._end(step - 1)]
+        if step < size:
+            corners += [(self.impostors_above[step] / self.num_impostor, corners[0][1]), self._end(step)]
+        corners.append((1.0, 1.0))
+        at = next(n for n, corner in enumerate(corners) if _excess(corner) >= 0)
+        before, after = _excess(corners[at - 1]), _excess(corners[at])
+        far = corners[at - 1][0]
+        return float(far - before / (after - before) * (corners[at][0] - far))
+
+    def tar_at(self, far: float) -> float:
+        """Highest TAR of any threshold with FAR <= far; 0 where even the best genuine score lets in too many."""
+        if self.empty:
+            return math.nan
+        return float(self._end(self.steps_within(far) - 1)[1])
+
+    def steps_within(self, far: float) -> int:
+        """How many steps, from the strictest, keep FAR <= far."""
+        return bisect_right(self.impostors_accepted, far, key=lambda count: count / self.num_impostor)
+
+    def _end(self, step: int) -> tuple[float, float]:
+        """(FAR, TAR) with the threshold at a step; step -1 accepts nothing."""
+        if step < 0:
+            return 0.0, 0.0
+        return self.impostors_accepted[step] / self.num_impostor, self.accepted[step] / self.num_genuine
+
+
+def _excess(point: tuple[float, float]) -> float:
+    """FAR - FRR, never falls along the ROC, from -1 to 1."""
+    return point[0] - (1 - point[1])
+
+
+def fold_accuracy(ranking: Ranking, folds: Weights, weights: Weights, fold: int) -> tuple[float, float]:
+    """Accuracy on one fold with the threshold that is best on all others; (accuracy, threshold).
+
+    Best: most (weighted) correct decisions on the training pairs. Of equally good thresholds the strictest, and
+    then the middle between the lowest score it accepts and the highest it rejects in the training pairs; inf where
+    accepting nothing is best, -inf where the training pairs have no score below.
+    """
+    train = Weights(*(w * (f != fold) for w, f in zip(weights, folds, strict=True)))
+    gained = cumulative(train.genuine)[ranking.accepted]  # right decisions won over "accept nothing" ...
+    lost = cumulative(train.impostor)[ranking.impostors_accepted]  # ... and lost
+    best = int(np.argmax(np.append(0, gained - lost)))  # argmax takes the first, the strictest
+    threshold = math.inf
+    if best:
+        key = ranking.genuine_keys[ranking.accepted[best - 1] - 1]
+        below = [
+            keys[rest + int(np.argmax(w[rest:] > 0))] if w[rest:].any() else math.inf
+            for keys, w, rest in (
+                (ranking.genuine_keys, train.genuine, ranking.accepted[best - 1]),
+                (ranking.impostor_keys, train.impostor, ranking.impostors_accepted[best - 1]),
+            )
+        ]
+        threshold = float(-(key + min(below)) / 2)
+    accepted = np.searchsorted(ranking.genuine_keys, -threshold, side="right")
+    rejected = np.searchsorted(ranking.impostor_keys, -threshold, side="right")
+    test = Weights(*(w - t for w, t in zip(weights, train, strict=True)))
+    correct = test.genuine[:accepted].sum() + test.impostor[rejected:].sum()
+    total = test.genuine.sum() + test.impostor.sum()
+    return (float(correct / total) if total else math.nan), threshold
+
+
+def cumulative(weights: Array) -> Array:
+    """(n,) -> (n + 1,) sums of the first 0, 1, ..., n weights, exact."""
+    total = np.zeros(len(weights) + 1, np.int64)
+    np.cumsum(weights, out=total[1:])
+    return total
+
+
+def _sorted_keys(scores: Array, kind: Array) -> Array:
+    keys = scores[kind]
+    np.negative(keys, out=keys)
+    keys.sort()
+    return keys
+
+
+def _run_lasts(keys: Array) -> Array:
+    """(n,) bool: the last of each run of equal keys in sorted keys (n,)."""
+    last = np.ones(len(keys), bool)
+    np.not_equal(keys[1:], keys[:-1], out=last[:-1])
+    return last
