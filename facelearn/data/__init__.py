@@ -6,7 +6,8 @@ from facelearn.data.face_factors import GROUPS, NUISANCE, TRAITS, draw_nuisance,
 from facelearn.data.face_renderer import render
 from facelearn.data.faces import SyntheticFaces, long_tail
 from facelearn.data.files import data_root
-from facelearn.data.image_set import ImageSet, contact_sheet, to_float
+from facelearn.data.folder import ORL, ImageFolder
+from facelearn.data.image_set import ImageSet, contact_sheet, subset, to_float
 from facelearn.data.lfw import LFWPairs, LFWPeople
 from facelearn.data.mnist import MNIST
 from facelearn.data.recordio import RecordIO, write_recordio
@@ -18,9 +19,11 @@ __all__ = [
     "GROUPS",
     "MNIST",
     "NUISANCE",
+    "ORL",
     "STANDARD",
     "TRAITS",
     "BalancedBatches",
+    "ImageFolder",
     "ImageSet",
     "LFWPairs",
     "LFWPeople",
@@ -38,6 +41,7 @@ __all__ = [
     "render",
     "standard",
     "strengths",
+    "subset",
     "to_float",
     "write_recordio",
 ]

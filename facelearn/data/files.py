@@ -84,12 +84,11 @@ def _read_tar(source: Path, wanted: Callable[[str], bool]) -> Iterator[File]:
                 yield File(member.name, content.read(), f"{source}: offset {offset}: {member.name}")
             offset = tar.offset
             _check_end(tar)
-    except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError) as error:
-        raise ValueError(f"{source}: offset {offset}: found {error}, expected a whole tar archive") from None
-    except OSError as error:  # gzip and bz2 raise it for wrong data, too
-        if error.errno is not None:
+    except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # without a number it comes from gzip or bz2
             raise
-        raise ValueError(f"{source}: offset {offset}: found {error}, expected a whole tar archive") from None
+        found = str(error).splitlines()[0].rstrip(":") if str(error) else type(error).__name__
+        raise ValueError(f"{source}: offset {offset}: found {found}, expected a whole tar archive") from None
 
 
 def _check_end(tar: tarfile.TarFile) -> None:

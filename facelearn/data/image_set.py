@@ -41,6 +41,19 @@ class ImageSet(Dataset[tuple[Tensor, int]]):
         return to_float(self.images[index]), int(self.labels[index])
 
 
+def subset(data: ImageSet, chosen: Tensor) -> ImageSet:
+    """Some images of a set, their labels renumbered 0, 1, ... without gaps, in the old order: a set to train on.
+
+    chosen: bool `(N,)`, or int64 numbers of images. People with at least two images, say:
+    ``subset(people, people.labels.bincount()[people.labels] >= 2)``.
+    """
+    fits = chosen.shape == data.labels.shape if chosen.dtype == torch.bool else chosen.dtype == torch.int64
+    if not fits or chosen.ndim != 1:
+        found = f"{chosen.dtype} {tuple(chosen.shape)}"
+        raise ValueError(f"chosen: found {found}, expected torch.bool ({len(data)},) or torch.int64 (n,)")
+    return ImageSet(data.images[chosen], data.labels[chosen].unique(return_inverse=True)[1])
+
+
 def contact_sheet(images: Tensor, columns: int, pad: int = 0) -> Tensor:
     """Lay images ``(N, C, H, W)`` uint8 out in rows: one picture ``(rows*H, columns*W, 3)`` uint8.
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from facelearn.data import ImageSet, contact_sheet, to_float
+from facelearn.data import ImageSet, contact_sheet, subset, to_float
 
 
 def test_to_float_covers_minus_one_to_one() -> None:
@@ -52,3 +52,15 @@ def test_contact_sheet_places_images_row_by_row() -> None:
 def test_contact_sheet_refuses(columns: int, pad: int) -> None:
     with pytest.raises(ValueError, match=r"(columns|pad): found (0|-1)"):
         contact_sheet(torch.zeros(1, 3, 2, 2).byte(), columns, pad)
+
+
+def test_subset_numbers_its_people_anew() -> None:
+    images = torch.arange(6, dtype=torch.uint8).view(6, 1, 1, 1)
+    people = ImageSet(images, torch.tensor([3, 0, 3, 1, 5, 5]))
+    several = subset(people, people.labels.bincount()[people.labels] >= 2)
+    assert several.images.flatten().tolist() == [0, 2, 4, 5]
+    assert several.labels.tolist() == [0, 0, 1, 1]
+    assert subset(people, torch.tensor([4, 1])).labels.tolist() == [1, 0]
+    for chosen in (torch.tensor([True]), torch.tensor([[1]]), torch.tensor([0.5])):
+        with pytest.raises(ValueError, match=r"chosen: found torch\.\w+ .*expected torch.bool \(6,\) or torch.int64"):
+            subset(people, chosen)

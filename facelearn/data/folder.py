@@ -1,0 +1,108 @@
+"""A folder of images with a subfolder for each person, and the AT&T faces, which come as one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePosixPath
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from facelearn.data.files import IMAGE_SUFFIXES, MAX_BYTES, Size, decode, read_files, stack
+from facelearn.data.image_set import ImageSet, to_float
+
+
+class ImageFolder(Dataset[tuple[Tensor, int]]):
+    """The images `root/person/anything.jpg` (or .png, .pgm, ...); `set[i]` is `(float32 (C, H, W) in [-1, 1], label)`.
+
+    * `labels` int64 `(N,)`: number of the person in `names`, the subfolders in alphabetical order
+    * `files`: `person/anything.jpg` of each image, in alphabetical order
+
+    Images are read when asked for, so that a set may be larger than memory; `load()` gives them as an `ImageSet`,
+    which trains faster. size: side or (height, width) to resize to; channels: 3 (RGB) or 1 (grey).
+
+    Hidden files, other files and files beside the subfolders are passed over. FileNotFoundError where `root` is no
+    folder, ValueError where it has no images so arranged, or, with its file, where one cannot be decoded.
+    """
+
+    def __init__(self, root: str | os.PathLike[str], *, size: Size = None, channels: int = 3) -> None:
+        self.root, self.size, self.channels = Path(root), size, channels
+        if not self.root.is_dir():
+            raise FileNotFoundError(f"root: found no folder {self.root}, expected one with a subfolder for each person")
+        found = {person.name: _images_in(person) for person in _listed(self.root) if person.is_dir()}
+        found = {person: files for person, files in found.items() if files}
+        if not found:
+            raise ValueError(
+                f"root: found no image in the subfolders of {self.root}, expected person/image.jpg or .png"
+            )
+        self.names = list(found)
+        self.files = [f"{person}/{file}" for person, files in found.items() for file in files]
+        counts = torch.tensor([len(files) for files in found.values()])
+        self.labels = torch.arange(len(found)).repeat_interleave(counts)
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        return to_float(self._image(index)), int(self.labels[index])
+
+    def load(self, indices: Iterable[int] | None = None) -> ImageSet:
+        """These images (by default all) in memory as bytes. ValueError where they differ in size."""
+        chosen = list(range(len(self)) if indices is None else indices)
+        images = ((row, self._image(index), str(self.root / self.files[index])) for row, index in enumerate(chosen))
+        return ImageSet(stack(images, len(chosen)), self.labels[chosen])
+
+    def _image(self, index: int) -> Tensor:
+        path = self.root / self.files[index]
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES)
+        return decode(data, str(path), channels=self.channels, size=self.size)
+
+
+class ORL(ImageSet):
+    """The AT&T (ORL, Olivetti) faces: 40 people, 10 photographs of each, grey, 112 high and 92 wide, in a studio.
+
+    source: the folder, or a tar archive, with files `s1/1.pgm` to `s40/10.pgm` below any others. `images` uint8
+    `(N, 1, 112, 92)`, `labels` int64 `(N,)`: 0 for s1 and so on; `names`, `files`. size: side or (height, width).
+    ValueError, with file and offset, where an image is damaged, comes twice, or there is none.
+
+    Source: Samaria, Harter, "Parameterisation of a stochastic model for human face identification", 2nd IEEE Workshop
+    on Applications of Computer Vision, 1994; free for research, with credit to AT&T Laboratories Cambridge.
+    """
+
+    def __init__(self, source: str | os.PathLike[str], *, size: Size = None) -> None:
+        found: dict[tuple[int, int], Tensor] = {}
+        where: dict[tuple[int, int], str] = {}
+        for file in read_files(source, lambda path: _person_and_shot(path) is not None):
+            key = _person_and_shot(file.path)
+            assert key is not None
+            if key in found:
+                raise ValueError(f"{file.where}: found s{key[0]}/{key[1]}.pgm again, expected each image once")
+            found[key], where[key] = decode(file.data, file.where, channels=1, size=size), file.where
+        if not found:
+            raise ValueError(f"{source}: found no image, expected s1/1.pgm to s40/10.pgm")
+        keys = sorted(found)
+        people = sorted({person for person, _ in keys})
+        self.names = [f"s{person}" for person in people]
+        self.files = [f"s{person}/{shot}.pgm" for person, shot in keys]
+        labels = torch.tensor([people.index(person) for person, _ in keys])
+        super().__init__(stack(((i, found[key], where[key]) for i, key in enumerate(keys)), len(keys)), labels)
+
+
+def _person_and_shot(path: str) -> tuple[int, int] | None:
+    """`orl_faces/s3/7.pgm` -> (3, 7)."""
+    parts = PurePosixPath(path).parts[-2:]
+    if len(parts) != 2 or not parts[1].endswith(".pgm") or not parts[0].startswith("s"):
+        return None
+    person, shot = parts[0][1:], parts[1][:-4]
+    return (int(person), int(shot)) if all(x.isascii() and x.isdigit() and len(x) < 6 for x in (person, shot)) else None
+
+
+def _listed(folder: Path) -> Iterator[Path]:
+    return iter(sorted(entry for entry in folder.iterdir() if not entry.name.startswith(".")))
+
+
+def _images_in(folder: Path) -> list[str]:
+    return [file.name for file in _listed(folder) if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file()]

@@ -1,0 +1,198 @@
+"""Archives as streams, and the decoding of what is in them: what is damaged is said to be."""
+
+import gzip
+import io
+import struct
+import tarfile
+import tracemalloc
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from facelearn.data.files import decode, read_files
+from tests.data.make import archive, decoded, encode, folder, picture
+
+FILES = {"a/1.jpg": b"one", "b/2.jpg": b"2" * 600, "c/3.txt": b"three", "a/4.jpg": b""}
+
+
+def read(source: Path, suffix: str = "") -> dict[str, bytes]:
+    return {file.path: file.data for file in read_files(source, lambda path: path.endswith(suffix))}
+
+
+@pytest.mark.parametrize("kind", ["x.tar", "x.tgz", "x.tar.gz", "x.tar.bz2", "x.tar.xz"])
+def test_archives_and_folders_give_what_is_wanted(tmp_path: Path, kind: str) -> None:
+    assert read(archive(tmp_path / kind, FILES)) == FILES
+    assert read(tmp_path / kind, ".txt") == {"c/3.txt": b"three"}
+    assert read(folder(tmp_path / "folder", FILES)) == FILES
+    assert list(read(tmp_path / "folder")) == ["a/1.jpg", "a/4.jpg", "b/2.jpg", "c/3.txt"]
+
+
+def test_offsets_are_those_of_the_data(tmp_path: Path) -> None:
+    path = archive(tmp_path / "x.tar", FILES)
+    content = path.read_bytes()
+    for file in read_files(path, lambda _: True):
+        offset = int(file.where.split("offset ")[1].split(":")[0])
+        assert file.where == f"{path}: offset {offset}: {file.path}"
+        assert content[offset : offset + len(file.data)] == file.data
+
+
+def test_names_that_lead_out_of_the_archive_lead_nowhere(tmp_path: Path) -> None:
+    """Nothing is extracted, so they are names like others; links and devices are passed over."""
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    names = ["../out.jpg", "/tmp/facelearn_out.jpg", "a/../../out.jpg", "C:\\out.jpg", "\n.jpg"]
+    path = archive(inside / "x.tar", dict.fromkeys(names, b"data"))
+    with tarfile.open(path, "a") as tar:
+        for kind, target in ((tarfile.SYMTYPE, "/etc/passwd"), (tarfile.LNKTYPE, "../out.jpg"), (tarfile.CHRTYPE, "")):
+            member = tarfile.TarInfo(f"link{kind!r}.jpg")
+            member.type, member.linkname = kind, target
+            tar.addfile(member)
+    assert read(path) == dict.fromkeys(names, b"data")
+    assert [file.name for file in tmp_path.rglob("*") if file.is_file()] == ["x.tar"]
+    assert not Path("/tmp/facelearn_out.jpg").exists()
+
+
+@pytest.mark.parametrize("kind", ["x.tar", "x.tgz", "x.tar.xz"])
+def test_cut_short_anywhere(tmp_path: Path, kind: str) -> None:
+    path = archive(tmp_path / kind, FILES)
+    data = path.read_bytes()
+    end = len(data) if kind != "x.tar" else len(data.rstrip(b"\0"))  # zeros behind the last file
+    for size in {*range(0, end - 1, 13), *range(0, end - 1, 512), end - 1}:
+        path.write_bytes(data[:size])
+        with pytest.raises(ValueError, match=rf"{kind}: offset \d+: found .* expected a whole tar archive"):
+            read(path)
+
+
+def test_a_damaged_header_is_no_end(tmp_path: Path) -> None:
+    """Python's tarfile stops there without a word."""
+    path = archive(tmp_path / "x.tar", FILES)
+    data = bytearray(path.read_bytes())
+    data[1024] ^= 1  # the name of the second member
+    path.write_bytes(data)
+    with tarfile.open(path) as tar:
+        assert len(tar.getmembers()) == 1
+    with pytest.raises(ValueError, match=r"x.tar: offset 1024: found a damaged header, expected a whole tar archive"):
+        read(path)
+
+
+def test_a_damaged_checksum_at_the_end_of_gzip(tmp_path: Path) -> None:
+    path = archive(tmp_path / "x.tgz", FILES)
+    data = bytearray(path.read_bytes())
+    data[-6] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match=r"x.tgz: offset \d+: found CRC check failed"):
+        read(path)
+
+
+def test_empty_foreign_and_missing_files(tmp_path: Path) -> None:
+    (tmp_path / "x.tar").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"x.tar: offset 0: found .*expected a whole tar archive"):
+        read(tmp_path / "x.tar")
+    for content in (encode(picture(1)), gzip.compress(b"no tar" * 1000), b"\0" * 300):
+        (tmp_path / "x.tar").write_bytes(content)
+        with pytest.raises(ValueError, match=r"x.tar: offset \d+: found .*expected a whole tar archive"):
+            read(tmp_path / "x.tar")
+    with pytest.raises(FileNotFoundError):
+        read(tmp_path / "nothing.tar")
+    assert read(archive(tmp_path / "none.tar", {})) == {}
+
+
+def test_members_that_claim_too_much(tmp_path: Path) -> None:
+    member = tarfile.TarInfo("a/big.jpg")
+    member.size = 1 << 40
+    (tmp_path / "x.tar").write_bytes(member.tobuf(tarfile.GNU_FORMAT) + bytes(1024))
+    tracemalloc.start()
+    with pytest.raises(ValueError, match=r"x.tar: offset 512: found a/big.jpg of 1099511627776 bytes"):
+        read(tmp_path / "x.tar")
+    assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    tracemalloc.stop()
+
+
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_random_damage_to_an_archive(tmp_path: Path, data: st.DataObject) -> None:
+    path = archive(tmp_path / data.draw(st.sampled_from(["x.tar", "x.tgz"])), FILES)
+    content = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(0, min(len(content), 3000) - 1))] = data.draw(st.integers(0, 255))
+    path.write_bytes(content)
+    message = str(path)
+    try:
+        read(path)
+    except ValueError as error:
+        message = str(error)
+    assert str(path) in message
+
+
+# ---- pixels --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "PPM", "BMP"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_decodes_what_pillow_decodes(kind: str, channels: int) -> None:
+    data = encode(picture(3, channels=channels), kind)
+    image = decode(data, "here", channels=channels)
+    assert image.dtype == torch.uint8
+    assert image.is_contiguous()
+    assert np.array_equal(image.numpy(), decoded(data))
+
+
+def test_grey_and_colour_and_palettes() -> None:
+    colour = picture(3)
+    grey = decode(encode(colour, "PNG"), "here", channels=1)[0].numpy()
+    assert np.abs(grey - colour @ [0.299, 0.587, 0.114]).max() < 1  # ITU-R 601
+    file = io.BytesIO()
+    Image.fromarray(colour).quantize(200).save(file, "PNG")
+    assert np.abs(decode(file.getvalue(), "here").numpy() - colour.transpose(2, 0, 1).astype(int)).mean() < 4
+
+
+def png(width: int, height: int, depth: int = 8) -> bytes:
+    """A PNG header that announces a size, and next to no data."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    head = struct.pack(">IIBBBBB", width, height, depth, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b"\0\0")) + chunk(b"IEND", b"")
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "found 0 bytes that begin with nothing"),
+        (b"%PDF-1.7 and so on", "found 18 bytes that begin with 255044462d312e37"),
+        (png(8000, 8000), "found 8000 x 8000 pixels, more than 50000000"),
+        (png(12000, 12000), "found 12000 x 12000 pixels, more than 50000000"),
+        (png(60000, 60000), "found Image size .3600000000 pixels. exceeds limit"),
+        (png(2, 2, 16), "found mode I;16, more than 8 bits a channel"),
+        (png(4000, 4000), "found image file is truncated"),
+        (encode(picture(1))[:100], "found Truncated File Read"),
+        (encode(picture(1), "PPM")[:-1], "found image file is truncated|not enough"),
+        (encode(picture(1), "PNG")[:-30], "found"),
+    ],
+)
+def test_what_is_no_whole_image(data: bytes, message: str) -> None:
+    with pytest.raises(ValueError, match=rf"^x.tar: offset 7: ({message}).*expected a whole image \(JPEG, PNG"):
+        decode(data, "x.tar: offset 7")
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from(["JPEG", "PNG", "PPM", "BMP"]), st.data())
+@pytest.mark.filterwarnings("ignore")
+def test_random_damage_to_an_image(kind: str, data: st.DataObject) -> None:
+    content = bytearray(encode(picture(1), kind))
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    message = "here"
+    try:
+        decode(bytes(content), "here")
+    except ValueError as error:
+        message = str(error)
+    assert message.startswith("here")
