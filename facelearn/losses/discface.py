@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from facelearn.losses.base import Classifier
 from facelearn.losses.margin import unit
+from facelearn.losses.parallel import add_up, shard, shared
 
 
 class DiscFace(Classifier):
@@ -24,7 +25,8 @@ class DiscFace(Classifier):
     agree. ξ is learnt, one for all classes; beyond the bound b only its direction moves.
 
     Args:
-        base_loss: a loss with a `weight` (C, d) of one row per class, as `CosFace` or `ArcFace`.
+        base_loss: a loss with a `weight` (C, d) of one row per class, as `CosFace` or `ArcFace`; its process group, if
+            it has one, is that of the whole.
         weight: λ.
         bound: b, the length v may have at most.
         reduction, validate: see `Loss`; those of the base loss are not used.
@@ -47,16 +49,19 @@ class DiscFace(Classifier):
         reduction: str = "mean",
         validate: bool | None = None,
     ) -> None:
-        if getattr(base_loss, "process_group", None) is not None:
-            raise ValueError("base_loss has a process_group: expected one whose `weight` holds all the classes")
-        rows = getattr(base_loss, "weight", None)
-        if not isinstance(base_loss, Classifier) or not isinstance(rows, Tensor) or len(rows) != base_loss.num_classes:
+        if not has_a_row_per_class(base_loss):
             raise ValueError(f"base_loss={type(base_loss).__name__}: expected a loss with one `weight` row per class")
         if not 0 <= weight < math.inf:
             raise ValueError(f"weight={weight}: expected at least 0")
         if not 0 < bound < math.inf:
             raise ValueError(f"bound={bound}: expected a positive length")
-        super().__init__(base_loss.embedding_dim, base_loss.num_classes, reduction=reduction, validate=validate)
+        super().__init__(
+            base_loss.embedding_dim,
+            base_loss.num_classes,
+            reduction=reduction,
+            validate=validate,
+            process_group=base_loss.process_group,
+        )
         self.base_loss = base_loss
         self.weight = weight
         self.bound = bound
@@ -67,12 +72,25 @@ class DiscFace(Classifier):
         return self.xi * (self.bound / torch.linalg.vector_norm(self.xi).clamp(min=self.bound))
 
     def per_sample(self, embeddings: Tensor, labels: Tensor) -> Tensor:
-        weights = cast(Tensor, self.base_loss.weight)  # (C, d)
+        weights, group = cast(Tensor, self.base_loss.weight), self.process_group  # (C, d)
+        row = labels - shard(self.num_classes, group)[0]
+        here = (row >= 0) & (row < len(weights))  # all of them, without a group
+        row = row.where(here, row.where(here, 0).amax())  # another rank's class stands for one that is met anyway
         sampled = getattr(self.base_loss, "sample_rate", 1.0) < 1  # then its gradient is sparse
-        residual = unit(embeddings) - unit(F.embedding(labels, weights, sparse=sampled))  # (B, d)
-        discrepancy = torch.linalg.vector_norm(residual - self.displacement(), dim=1)  # (B,)
-        return self.base_loss.per_sample(embeddings, labels) + self.weight * discrepancy
+        residual = shared(unit(embeddings), group) - unit(F.embedding(row, weights, sparse=sampled))  # (B, d)
+        discrepancy = torch.linalg.vector_norm(residual - shared(self.displacement(), group), dim=1)  # (B,)
+        discrepancy = add_up(torch.where(here, discrepancy, 0.0), group)
+        return cast(Tensor, self.base_loss.per_sample(embeddings, labels)) + self.weight * discrepancy
 
     def scores(self, embeddings: Tensor) -> Tensor:
         """Those of the base loss.  (B, C)"""
         return self.base_loss.scores(embeddings)
+
+
+def has_a_row_per_class(loss: Classifier) -> bool:
+    """Or, of a class-parallel one, a row for each class of this rank."""
+    rows = getattr(loss, "weight", None)
+    if not isinstance(loss, Classifier) or not isinstance(rows, Tensor):
+        return False
+    first, end = shard(loss.num_classes, loss.process_group)
+    return len(rows) == end - first

@@ -17,7 +17,8 @@ With a group the loss is that of the batches of all, the same number on every ra
 samples' values. A net under DistributedDataParallel has its gradients averaged over the ranks. What is to arrive there
 is their sum over the samples of all ranks, so the gradient to the embeddings is W times that of the global mean. The
 losses' own parameters need no averaging: a shard belongs to one rank (keep it out of DistributedDataParallel, which
-would overwrite it with rank 0's), Ring's radius has the whole gradient on each. `sharding.py` saves and loads them.
+would overwrite it with rank 0's); Ring's R and DiscFace's ξ have the whole gradient on each. `sharding.py` saves and
+loads them.
 
 **What fails, and what hangs.** All ranks call the same losses in the same order, and go backward through all or none of
 them: some collectives run there, before those of DistributedDataParallel. A batch that one rank refuses is refused on
@@ -139,6 +140,41 @@ class GatherRows(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         first, end = own_rows(gradient, ctx.group)
         return ctx.group.size() * gradient[first:end], None
+
+
+def add_up(value: Tensor, group: ProcessGroup | None) -> Tensor:
+    """The sum over all ranks, differentiable."""
+    return value if group is None else AddUp.apply(value, group)
+
+
+def shared(value: Tensor, group: ProcessGroup | None) -> Tensor:
+    """What all ranks have, for each to work on a part: its gradient is the sum of theirs."""
+    return value if group is None else Shared.apply(value, group)
+
+
+class AddUp(torch.autograd.Function):
+    """See `add_up`; the gradient, which all ranks have, is that of every summand."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, group: ProcessGroup) -> Tensor:
+        return everywhere(value.clone(), group)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return gradient, None
+
+
+class Shared(torch.autograd.Function):
+    """See `shared`."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, group: ProcessGroup) -> Tensor:
+        ctx.group = group
+        return value.view_as(value)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return everywhere(gradient.clone(), ctx.group), None
 
 
 class OwnValues(torch.autograd.Function):

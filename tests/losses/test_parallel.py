@@ -96,6 +96,25 @@ def check_reductions(group: dist.ProcessGroup) -> None:
         close(parallel.weight.grad, head.weight.grad[first:end])
 
 
+def check_discface(group: dist.ProcessGroup) -> None:
+    """A class-parallel base loss; ξ is on every rank, with the whole gradient."""
+    mine = slice(group.rank() * B, (group.rank() + 1) * B)
+    first, end = shard(C, group)
+    for xi in (torch.zeros(D).double(), torch.linspace(-1, 1, D).double()):
+        head, x, y = one_process("arcface")
+        whole, part = (losses.DiscFace(h).double() for h in (head, share_of(head, group, "arcface")))
+        for loss in (whole, part):
+            loss.xi.data.copy_(xi)
+        a, b = x.clone().requires_grad_(), x[mine].clone().requires_grad_()
+        want, got = whole(a, y), part(b, y[mine])
+        want.backward(), got.backward()
+        close(got.detach(), want.detach())
+        close(b.grad, WORLD * a.grad[mine])
+        close(part.xi.grad, whole.xi.grad)
+        close(part.base_loss.weight.grad, head.weight.grad[first:end])
+        close(part.logits(x[mine]).detach(), whole.logits(x[mine]).detach())
+
+
 def check_training_under_ddp(group: dist.ProcessGroup) -> None:
     """A net under DistributedDataParallel with a class-parallel head walks the path of one process."""
     head, x, y = one_process("arcface")
@@ -129,8 +148,6 @@ def check_errors_on_all_ranks(group: dist.ProcessGroup) -> None:
     assert head(torch.randn(B, D), y).isfinite()  # and the ranks are still in step
     with pytest.raises(ValueError, match="too few for 2 ranks"):
         shard(1, group)
-    with pytest.raises(ValueError, match="process_group"):
-        losses.DiscFace(head)
 
 
 def check_shards_start_differently_and_margins_alike(group: dist.ProcessGroup) -> None:
@@ -395,7 +412,7 @@ class Marked(torch.autograd.Function):
 
 
 CHECKS = [
-    check_heads, check_reductions, check_training_under_ddp, check_errors_on_all_ranks,
+    check_heads, check_reductions, check_discface, check_training_under_ddp, check_errors_on_all_ranks,
     check_shards_start_differently_and_margins_alike, check_sampled_classes, check_pair_losses,
     check_pair_losses_under_ddp, check_joint_with_center_and_ring, check_plain_ddp, check_loss_parallel,
     check_pair_errors_on_all_ranks, check_errors_without_a_cpu_backend, check_nothing_stays_alive_after_a_step,
