@@ -68,6 +68,47 @@ class SyntheticFaces(ImageSet):
         device: torch.device | str | None = None,
         cache: bool = True,
     ) -> None:
+        plan = FacePlan(
+            identities, images_per_identity, size, seed, difficulty, split, nuisance=nuisance, fixed=fixed,
+            first_shot=first_shot, kinship=kinship, family_size=family_size, label_noise=label_noise,
+        )  # fmt: skip
+        self.identities, self.shots, self.traits, self.nuisance = (
+            plan.identities,
+            plan.shots,
+            plan.traits,
+            plan.nuisance,
+        )
+        path = _cache_folder() / f"faces-{plan.digest()}.npz" if cache else None
+        images = _load(path, (len(plan.labels), 3, size, size)) if path else None
+        if images is None:
+            images = plan.draw(device=device)
+            if path:
+                _save(path, images)
+        super().__init__(images, plan.labels)
+
+
+class FacePlan:
+    """All that decides the pictures of `SyntheticFaces`, before one is drawn: a large set can be drawn in parts.
+
+    The arguments and attributes are those of `SyntheticFaces`.
+    """
+
+    def __init__(
+        self,
+        identities: int = 300,
+        images_per_identity: int | Sequence[int] | Tensor = 20,
+        size: int = 32,
+        seed: int = 0,
+        difficulty: float = 0.6,
+        split: str = "fit",
+        *,
+        nuisance: Mapping[str, float] | None = None,
+        fixed: Mapping[str, float | Tensor] | None = None,
+        first_shot: int = 0,
+        kinship: float = 0.0,
+        family_size: int = 4,
+        label_noise: float = 0.0,
+    ) -> None:
         check_size(size)
         _check_integer("identities", identities, 1)
         _check_integer("seed", seed, 0)
@@ -75,24 +116,29 @@ class SyntheticFaces(ImageSet):
         sizes = _class_sizes(images_per_identity, identities)
         strength = strengths(difficulty, nuisance)
 
+        self.size = size
         people = torch.arange(identities)
         self.identities = people.repeat_interleave(sizes)  # (N,)
         starts = (sizes.cumsum(0) - sizes).repeat_interleave(sizes)
         self.shots = torch.arange(len(self.identities)) - starts + first_shot
         self.traits = draw_traits(people, seed, split, kinship, family_size)
         self.nuisance = draw_nuisance(self.identities, self.shots, seed, split, strength, fixed)
-        noise_key = self.nuisance.pop("noise_key")
-        traits = {name: values[self.identities] for name, values in self.traits.items()}
-        columns = {**self.nuisance, "noise_key": noise_key}
-        drawing = {"version": VERSION, "size": size, "values": _digest({**traits, **columns})}
-        path = _cache_folder() / f"faces-{_name(drawing)}.npz" if cache else None
-        images = _load(path, (len(self.identities), 3, size, size)) if path else None
-        if images is None:
-            images = render(traits, columns, size, device).cpu()
-            if path:
-                _save(path, images)
-        labels = _noisy_labels(self.identities, self.shots, identities, label_noise, seed, split)
-        super().__init__(images, labels)
+        self._noise_key = self.nuisance.pop("noise_key")
+        self.labels = _noisy_labels(self.identities, self.shots, identities, label_noise, seed, split)
+
+    def _columns(self, rows: slice | Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Traits and nuisance of these pictures, one value per picture each."""
+        traits = {name: values[self.identities[rows]] for name, values in self.traits.items()}
+        return traits, {name: v[rows] for name, v in self.nuisance.items()} | {"noise_key": self._noise_key[rows]}
+
+    def digest(self) -> str:
+        """A hash of all that decides a pixel."""
+        traits, columns = self._columns(slice(None))
+        return _name({"version": VERSION, "size": self.size, "values": _digest({**traits, **columns})})
+
+    def draw(self, rows: slice | Tensor = slice(None), device: torch.device | str | None = None) -> Tensor:
+        """The pictures of these rows (slice, mask or numbers), uint8 ``(n, 3, size, size)`` on the CPU."""
+        return render(*self._columns(rows), self.size, device).cpu()
 
 
 def long_tail(identities: int, largest: int, smallest: int = 2, power: float = 1.0) -> Tensor:
