@@ -56,6 +56,30 @@ def rank() -> int:
     return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
 
 
+def together(act: Callable[[], T]) -> T | None:
+    """Rank 0 acts, the others wait; where it fails they fail too, instead of waiting for it forever."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return act()
+    result, problem = None, None
+    if rank() == 0:
+        try:
+            result = act()
+        except Exception as error:
+            problem = error
+    failed = torch.tensor(float(problem is not None), device=_home())
+    dist.broadcast(failed, 0)
+    if problem is not None:
+        raise problem
+    if failed:
+        raise ValueError("rank 0 refused; its own error says why")
+    return result
+
+
+def _home() -> torch.device:
+    """Where small messages live: NCCL carries none from a CPU."""
+    return torch.device("cuda" if dist.get_backend() == "nccl" else "cpu")
+
+
 class Shard(NamedTuple):
     """Which rows of a tensor a rank holds."""
 
@@ -78,28 +102,14 @@ class Ranks:
     # ---- before the first step
 
     def together(self, act: Callable[[], T]) -> T | None:
-        """Rank 0 acts, the others wait; where it fails they fail too, instead of waiting for it forever."""
-        if self.group is None:
-            return act()
-        result, problem = None, None
-        if self.rank == 0:
-            try:
-                result = act()
-            except Exception as error:
-                problem = error
-        failed = torch.tensor(float(problem is not None), device=self._home())
-        dist.broadcast(failed, 0, group=self.group)
-        if problem is not None:
-            raise problem
-        if failed:
-            raise ValueError("rank 0 refused; its own error says why")
-        return result
+        """See `together`."""
+        return together(act) if self.group is not None else act()
 
     def agree(self, what: str, number: int) -> None:
         """ValueError unless every rank has this number."""
         if self.group is None:
             return
-        seen = torch.tensor([number, -number], device=self._home())
+        seen = torch.tensor([number, -number], device=_home())
         dist.all_reduce(seen, dist.ReduceOp.MAX, group=self.group)
         most, least = seen[0].item(), -seen[1].item()
         if most != least:
@@ -215,10 +225,6 @@ class Ranks:
     def _own(self) -> Iterator[Tensor]:
         """The parameters of which this rank holds a shard."""
         return (self.loss.get_parameter(name) for name in self.shards)
-
-    def _home(self) -> torch.device:
-        """Where small messages live: NCCL carries none from a CPU."""
-        return torch.device("cuda" if dist.get_backend(self.group) == "nccl" else "cpu")
 
 
 def shards(loss: nn.Module) -> dict[str, Shard]:

@@ -12,11 +12,15 @@ trained with. Any `nn.Module` from `(B, C, H, W)` to `(B, d)` may take their pla
   fine-tuning.
 """
 
+import hashlib
+import json
 import math
+from importlib import resources
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load
 from torch import Tensor, nn
 
 
@@ -248,6 +252,35 @@ def iresnet50(embedding_dim: int = 512, **settings: Any) -> IResNet:
 def iresnet100(embedding_dim: int = 512, **settings: Any) -> IResNet:
     """`IResNet(100, ...)`."""
     return IResNet(100, embedding_dim, **settings)
+
+
+def net_from(words: dict[str, Any]) -> nn.Module:
+    """A net from plain values: `{"net": "small", "embedding_dim": 64, "width": 8}`; "small", "digit" or "iresnet"."""
+    arguments = {key: value for key, value in words.items() if key != "net"}
+    return {"small": SmallFaceNet, "digit": DigitNet, "iresnet": IResNet}[words["net"]](**arguments)
+
+
+def zoo() -> dict[str, dict[str, Any]]:
+    """What is known of each net that comes with the package: how it was trained, and what it measured."""
+    path = resources.files("facelearn") / "zoo" / "zoo.json"
+    return json.loads(path.read_text(encoding="utf-8"))["nets"] if path.is_file() else {}
+
+
+def pretrained(name: str) -> nn.Module:
+    """A small net trained on faces of people who do not exist, in `eval()` mode: `pretrained("arcface")`.
+
+    For demonstrations and tests: it knows nothing of real faces. `zoo()` lists the names; `facelearn/zoo/README.md` is
+    their card. ValueError for another name, and where the file is not the one that was published.
+    """
+    nets = zoo()
+    if name not in nets:
+        raise ValueError(f"name: {name!r}; expected one of {', '.join(nets)}")
+    content = (resources.files("facelearn") / "zoo" / nets[name]["file"]).read_bytes()
+    if hashlib.sha256(content).hexdigest() != nets[name]["sha256"]:
+        raise ValueError(f"{nets[name]['file']}: damaged or changed (another SHA-256 than in zoo.json)")
+    net = net_from(nets[name]["net"])
+    net.load_state_dict(load(content))
+    return net.eval()
 
 
 def _check_images(images: Tensor, channels: int, least: int) -> None:

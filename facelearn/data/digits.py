@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
 
 from facelearn.data.image_set import ImageSet
 
@@ -23,6 +21,9 @@ def digits(split: str = "train") -> ImageSet:
     """
     if split not in ("train", "test"):
         raise ValueError(f"split: found {split!r}, expected 'train' or 'test'")
+    from sklearn.datasets import load_digits  # here, since it takes longer to import than all the rest of the package
+    from sklearn.model_selection import train_test_split
+
     data = load_digits()
     train, test = train_test_split(np.arange(len(data.target)), stratify=data.target, **_SPLIT)
     chosen = train if split == "train" else test

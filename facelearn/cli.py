@@ -1,0 +1,426 @@
+"""The command line: `facelearn train | evaluate | compare | render`, or `python -m facelearn ...`.
+
+Each command says with `--help` what it does and shows examples. Wrong use and unusable input end with exit code 2 and
+one line that says what was found and what was expected; a training that diverges ends with 1, an interruption with 130.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+OVERVIEW = """\
+Train and measure the losses of face recognition, without writing code.
+
+    facelearn train --loss arcface:scale=8,margin=0.6 --run runs/arcface
+    facelearn evaluate --run runs/arcface
+    facelearn compare --losses softmax arcface:scale=8,margin=0.6 --seeds 3 --out runs/margin
+    facelearn render --out faces --identities 20 --size 112
+
+Every command has a --help with more examples. Without a data set at hand, faces of people who do not exist are drawn.
+"""
+
+TRAIN = """\
+Train a net with a loss, in a run folder.
+
+The folder then holds config.json (all settings), metrics.csv and metrics.json (a row per epoch), figures/,
+checkpoint.safetensors, and model.safetensors (the trained net). A run that was stopped or killed goes on where it was,
+with the same command or with --resume; the result is the same as without the interruption.
+"""
+
+TRAIN_EXAMPLES = """\
+examples:
+  # ten seconds an epoch on a laptop: 300 people who do not exist, 20 images each, measured on strangers
+  facelearn train --loss arcface:scale=8,margin=0.6 --run runs/arcface
+  facelearn train --loss arcface --set scale=8 margin=0.6 --run runs/arcface       # the same
+
+  # go on after an interruption
+  facelearn train --run runs/arcface --resume
+
+  # a pair loss: batches of 32 people with 4 images each; a sum of losses, the second term from 30 % of the steps on
+  facelearn train --loss triplet:margin=0.4 --pk 32 4 --run runs/triplet
+  facelearn train --loss softmax+0.01*ring:start=0.3 --run runs/ring
+
+  # harder, bigger, fewer faces
+  facelearn train --data synthetic:identities=1000,size=48,difficulty=0.8,seed=7 --width 16 --dim 128 --run runs/big
+
+  # real training: InsightFace's record files, IResNet-50, four GPUs, the classes shared out among them
+  torchrun --nproc-per-node 4 -m facelearn train --data recordio:faces_emore/train.rec --net iresnet50 --dim 512 \\
+      --loss arcface:scale=64,margin=0.5 --class-parallel --amp bf16 --channels-last --batch-size 512 --lr 1e-3 \\
+      --epochs 20 --run-folder runs/r50
+  # (torchrun takes a plain --run for an option of its own)
+
+losses, in course order:
+  {losses}
+Their keywords are those of the classes in facelearn.losses. The defaults are the papers', made for millions of images:
+on small sets a scale of 8 to 16 trains better than 64.
+"""
+
+EVALUATE = """\
+Measure a trained net: is this one person or two?
+
+Prints AUC, EER, TAR at fixed FAR and the accuracy over ten folds, with 95 % intervals from a bootstrap over people, and
+writes evaluation_<set>.json and the ROC as a figure into the run folder (or where --out says).
+"""
+
+EVALUATE_EXAMPLES = """\
+examples:
+  facelearn evaluate --run runs/arcface                                 # strangers of the standard set "open"
+  facelearn evaluate --run runs/arcface --on synthetic:seed=901         # another draw of people
+  facelearn evaluate --weights arcface                                  # a net that comes with the package
+  facelearn evaluate --weights model.safetensors --on lfw --pairs pairs.txt --images lfw.tgz --landmarks landmarks.txt
+  facelearn evaluate --run runs/r50 --on bin:faces_emore/lfw.bin --flip
+"""
+
+COMPARE = """\
+Compare losses honestly: the same nets, data, steps and seeds, differences paired by seed, with intervals.
+
+Every loss is trained with every seed; a seed draws the people, the start weights and the order of the batches. The
+table has the mean over seeds with a 95 % t-interval, and for each loss the difference to the first one, seed by seed.
+Each training is a run folder below --out, so the same command goes on where it was stopped.
+
+With runs instead of losses, trained nets are measured on one set, and their differences get a paired bootstrap over
+people. With --data lfw, the experiment on real faces runs instead (facelearn compare --data lfw --help).
+"""
+
+COMPARE_EXAMPLES = """\
+examples:
+  facelearn compare --losses softmax cosface:scale=8,margin=0.4 arcface:scale=8,margin=0.6 --seeds 5 --out runs/margins
+  facelearn compare --losses softmax triplet:margin=0.4 --epochs 20 --seeds 3 --out runs/twenty
+  facelearn compare --runs runs/softmax runs/arcface
+  facelearn compare --data lfw --help
+"""
+
+RENDER = """\
+Draw faces of people who do not exist, and export them as a folder.
+
+One folder of PNGs per person, images.csv and traits.csv with all that is known about them, a data sheet (README.md),
+settings.json, and a contact sheet. The same arguments give the same pixels on every machine of a kind.
+"""
+
+RENDER_EXAMPLES = """\
+examples:
+  facelearn render --out faces --identities 20 --images 10 --size 112
+  facelearn render --sheet sheet.png --identities 12 --size 64 --difficulty 1        # a picture to look at, no folder
+  facelearn render --out twins --kinship 0.7 --identities 40                         # families of look-alikes
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given[:1] == ["compare"] and _value_of(given, "--data") == "lfw":
+        return _guarded("compare", lambda: _compare_real(given[1:]))
+    parser = make_parser()
+    options = parser.parse_args(given)
+    if options.command is None:
+        parser.print_help()
+        return 0
+    return _guarded(options.command, lambda: COMMANDS[options.command](options))
+
+
+def _guarded(command: str, act: Any) -> int:
+    """Errors of the input as one line."""
+    from facelearn import distributed
+
+    try:
+        distributed.start()
+        act()
+    except (ValueError, OSError) as error:
+        print(f"facelearn {command}: error: {error}", file=sys.stderr)
+        return 2
+    except FloatingPointError as error:
+        print(f"facelearn {command}: the training diverged: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"facelearn {command}: stopped; the same command goes on", file=sys.stderr)
+        return 130
+    finally:
+        distributed.stop()
+    return 0
+
+
+# ---- what is asked --------------------------------------------------------------------------------------------------
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "facelearn", description=OVERVIEW, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--version", action="version", version=f"facelearn {_version()}")
+    commands = parser.add_subparsers(dest="command", metavar="train | evaluate | compare | render")
+    train = _command(commands, "train", TRAIN, TRAIN_EXAMPLES.replace("{losses}", _losses()))
+    train.add_argument("--run", "--run-folder", type=Path, required=True, metavar="FOLDER",
+                       help="the run folder: made, or gone on with (under torchrun only --run-folder)")  # fmt: skip
+    train.add_argument("--resume", action="store_true", help="take all settings from the run folder, and go on")
+    _training_options(train)
+    evaluate = _command(commands, "evaluate", EVALUATE, EVALUATE_EXAMPLES)
+    which = evaluate.add_mutually_exclusive_group(required=True)
+    which.add_argument("--run", type=Path, help="a run folder")
+    which.add_argument("--weights", help="a model.safetensors, or the name of a net that comes with the package")
+    _measuring_options(evaluate)
+    evaluate.add_argument("--out", type=Path, help="folder for JSON and figure (default: the run folder)")
+    compare = _command(commands, "compare", COMPARE, COMPARE_EXAMPLES)
+    what = compare.add_mutually_exclusive_group(required=True)
+    what.add_argument("--losses", nargs="+", metavar="LOSS", help="losses as for `train --loss`; the first is the base")
+    what.add_argument("--runs", nargs="+", type=Path, metavar="RUN", help="finished runs; the first is the base")
+    compare.add_argument("--seeds", type=int, default=3, help="trainings of each loss (default 3)")
+    compare.add_argument("--first-seed", type=int, default=100, help="the seeds count up from it (default 100)")
+    compare.add_argument("--out", type=Path, default=Path("runs/compare"), help="folder of the runs (runs/compare)")
+    _training_options(compare, for_compare=True)
+    _measuring_options(compare)
+    render = _command(commands, "render", RENDER, RENDER_EXAMPLES)
+    render.add_argument("--out", type=Path, help="folder to write; must not hold anything yet")
+    render.add_argument("--sheet", type=Path, help="write a contact sheet as PNG")
+    for name, kind, default, told in (
+        ("--identities", int, 20, "number of people"),
+        ("--images", int, 10, "images of each"),
+        ("--size", int, 112, "pixels per side, 32 to 112"),
+        ("--seed", int, 0, "which people and shots"),
+        ("--difficulty", float, 0.6, "strength of pose, light, blur ...: 0 passport, 1 hard"),
+        ("--kinship", float, 0.0, "0 to below 1: likeness within families of four"),
+        ("--label-noise", float, 0.0, "share of images with a wrong label"),
+    ):
+        render.add_argument(name, type=kind, default=default, help=f"{told} (default {default})")
+    render.add_argument("--split", choices=("fit", "tune", "open"), default="fit", help="world of people (default fit)")
+    return parser
+
+
+def _command(commands: Any, name: str, description: str, examples: str) -> argparse.ArgumentParser:
+    return commands.add_parser(
+        name, help=description.splitlines()[0], description=description, epilog=examples,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+
+
+def _training_options(parser: argparse.ArgumentParser, for_compare: bool = False) -> None:
+    """Options that are fields of `runs.Settings`; what is not given stays away, so that its default counts."""
+    from facelearn.runs import NETS, Settings
+
+    default = Settings()
+    loss = parser.add_argument_group("loss")
+    if not for_compare:
+        loss.add_argument("--loss", help=f"STEM[:name=value,...], sums as 1*A+0.01*B (default {default.loss})")
+        loss.add_argument("--set", nargs="+", metavar="name=value", help="keywords of the loss, as after the :")
+    loss.add_argument("--recipes", type=Path, metavar="FILE",
+                      help="take keywords and batches of a bare STEM from this JSON")  # fmt: skip
+    loss.add_argument("--pk", nargs=2, type=int, metavar=("P", "K"), help="batches of P people with K images each")
+    if not for_compare:
+        loss.add_argument("--class-parallel", action="store_true", default=None,
+                          help="share the classes out among the processes (with torchrun)")  # fmt: skip
+    data = parser.add_argument_group("data and net")
+    data.add_argument("--data", help="synthetic[:identities=300,images_per_identity=20,size=32,seed=1,difficulty=0.6], "
+                      "digits, mnist:DIR, folder:DIR, recordio:FILE (default synthetic)")  # fmt: skip
+    data.add_argument("--size", type=int, help="resize the images of a folder or record file to this side")
+    data.add_argument("--no-augment", dest="augment", action="store_false", default=None, help="no shift and gain")
+    data.add_argument("--net", choices=NETS, help=f"(default {default.net})")
+    data.add_argument("--dim", type=int, help=f"length of the embedding (default {default.dim})")
+    data.add_argument("--width", type=int, help=f"of the small net (default {default.width})")
+    data.add_argument("--norm", choices=("batch", "group", "frozen"), help="normalisation (default batch)")
+    steps = parser.add_argument_group("training")
+    steps.add_argument("--epochs", type=int, help=f"(default {default.epochs})")
+    steps.add_argument("--batch-size", type=int, help=f"of all processes together (default {default.batch_size})")
+    steps.add_argument("--lr", type=float, help=f"peak of the one-cycle schedule (default {default.lr})")
+    steps.add_argument("--weight-decay", type=float, help=f"(default {default.weight_decay})")
+    if not for_compare:
+        steps.add_argument("--seed", type=int, help="of start weights, batches, augmentation (default 0)")
+    steps.add_argument("--amp", nargs="?", const="auto", choices=("off", "auto", "bf16", "fp16"),
+                       help="mixed precision (default off; bare --amp: what the device does best)")  # fmt: skip
+    steps.add_argument("--float64", action="store_true", default=None, help="double precision, to compare results")
+    steps.add_argument("--channels-last", action="store_true", default=None, help="memory layout that GPUs prefer")
+    steps.add_argument("--eval-every", type=int, metavar="N",
+                       help="measure strangers every N epochs, for synthetic data (default 1; 0: never)")  # fmt: skip
+    steps.add_argument("--workers", type=int, default=0, help="processes that load images from disk (default 0)")
+    steps.add_argument("--progress", action=argparse.BooleanOptionalAction, default=None,
+                       help="a bar for each epoch (default: on a terminal)")  # fmt: skip
+
+
+def _measuring_options(parser: argparse.ArgumentParser) -> None:
+    measure = parser.add_argument_group("what to measure on")
+    measure.add_argument("--on", default="synthetic",
+                         help="synthetic[:name=value,...] (the standard set open), lfw, or bin:FILE")  # fmt: skip
+    measure.add_argument("--pairs", type=Path, help="lfw: the list of pairs, pairs.txt")
+    measure.add_argument("--images", type=Path, help="lfw: folder or archive of the images")
+    measure.add_argument("--landmarks", type=Path, help="lfw: five points per image, to align them to 112 x 112")
+    measure.add_argument("--flip", action="store_true", help="add the embedding of the mirrored image")
+    measure.add_argument("--resamples", type=int, default=200, help="of the bootstrap; 0: no intervals (default 200)")
+
+
+def _losses() -> str:
+    import textwrap
+
+    from facelearn.losses import REGISTRY
+
+    return textwrap.fill(" ".join(REGISTRY), 110, subsequent_indent="  ")
+
+
+def _version() -> str:
+    from facelearn import __version__
+
+    return __version__
+
+
+def _value_of(given: Sequence[str], option: str) -> str | None:
+    for i, word in enumerate(given):
+        if word == option:
+            return given[i + 1] if i + 1 < len(given) else None
+        if word.startswith(f"{option}="):
+            return word.partition("=")[2]
+    return None
+
+
+# ---- what is done ---------------------------------------------------------------------------------------------------
+
+
+def _train(options: argparse.Namespace) -> None:
+    from facelearn import distributed, runs
+
+    given = _settings_given(options)
+    if options.resume:
+        stored = runs.config(options.run)
+        differ = [f"--{k.replace('_', '-')}" for k, v in given.items() if getattr(stored, k) != v]
+        if differ:
+            raise ValueError(f"{', '.join(differ)}: differ from the run in {options.run}; expected none with --resume")
+        settings = stored
+    else:
+        settings = runs.Settings(**given)
+    records = runs.train(options.run, settings, progress=options.progress, workers=options.workers, say=_say)
+    if distributed.rank() == 0:
+        print(f"{options.run}: {len(records)} epochs, loss {records[-1]['loss']:.4f}; model.safetensors holds the net")
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+def _settings_given(options: argparse.Namespace) -> dict[str, Any]:
+    """The fields of `runs.Settings` that were named on the command line."""
+    from facelearn.runs import Settings
+
+    names = {field.name for field in dataclasses.fields(Settings)}
+    given = {k: v for k, v in vars(options).items() if k in names and v is not None}
+    if "pk" in given:
+        given["pk"] = tuple(given["pk"])
+    if extra := getattr(options, "set", None):
+        given["loss"] = given.get("loss", Settings.loss)
+        given["loss"] += ("," if ":" in given["loss"] else ":") + ",".join(extra)
+    if options.recipes and "loss" in given:
+        given |= _from_recipes(options.recipes, given["loss"], "pk" in given)
+    return given
+
+
+def _from_recipes(path: Path, loss: str, pk_given: bool) -> dict[str, Any]:
+    """The recipe of a bare stem, if the file has one."""
+    from facelearn.runs import recipe_words
+
+    try:
+        recipes = json.loads(path.read_text(encoding="utf-8"))["losses"]
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise ValueError(f"--recipes: {path} is damaged ({error!r}); expected JSON with an object `losses`") from None
+    if loss not in recipes:
+        return {}
+    words, pk = recipe_words(recipes[loss])
+    return {"loss": words} | ({"pk": pk} if pk and not pk_given else {})
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from facelearn import runs
+
+    net, size = _net(options)
+    name, target = _target(options, size)
+    measured = runs.evaluate(net, target, flip=options.flip)
+    found = runs.numbers(measured, resamples=options.resamples)
+    print(f"{options.run or options.weights} on {name}: {runs.table(found)}")
+    folder = options.out or options.run
+    if folder:
+        folder.mkdir(parents=True, exist_ok=True)
+        print(f"written: {runs.write_evaluation(folder, name, measured, found)}")
+
+
+def _net(options: argparse.Namespace) -> tuple[Any, int]:
+    """The net, and the size of its images."""
+    from facelearn import models, runs
+
+    if not options.run and options.weights in models.zoo():
+        return models.pretrained(options.weights), 32
+    if not options.run and not Path(options.weights).is_file():
+        raise ValueError(f"--weights: {options.weights!r}; expected a file, or one of {', '.join(models.zoo())}")
+    path = runs.model_file(options.run) if options.run else Path(options.weights)
+    return runs.load_net(path), runs.image_size(path)
+
+
+def _target(options: argparse.Namespace, size: int) -> tuple[str, Any]:
+    """A name for the set to measure on, and the set."""
+    from facelearn import data, runs
+
+    kind, _, rest = options.on.partition(":")
+    if kind == "synthetic":
+        more = runs.parse(options.on, "--on")[1]
+        return "synthetic", data.standard("open", **({"size": size} | more))
+    if kind == "lfw":
+        if not (options.pairs and options.images):
+            raise ValueError("--on lfw: expected --pairs FILE and --images FOLDER or ARCHIVE")
+        aligned = options.landmarks is not None
+        return "lfw", data.LFWPairs(
+            options.pairs, options.images, size=None if aligned and size == 112 else size, landmarks=options.landmarks
+        )
+    if kind == "bin" and rest:
+        return Path(rest).stem, data.VerificationBin(rest, size=size)
+    raise ValueError(f"--on: {options.on!r}; expected synthetic[:name=value,...], lfw or bin:FILE")
+
+
+def _compare(options: argparse.Namespace) -> None:
+    from facelearn import comparing
+
+    if options.runs:
+        comparing.compare_runs(options.runs, lambda size: _target(options, size), options.flip, options.resamples, _say)
+        return
+    if options.on != "synthetic":
+        raise ValueError(f"--on: {options.on!r} with --losses; expected none, each seed is measured on its own people")
+    given = _settings_given(options)
+    recipes = {}
+    for loss in options.losses:
+        recipes[loss] = given | {"loss": loss}
+        if options.recipes:
+            recipes[loss] |= _from_recipes(options.recipes, loss, "pk" in given)
+    seeds = range(options.first_seed, options.first_seed + options.seeds)
+    comparing.compare_losses(options.out, recipes, seeds, options.progress, _say)
+
+
+def _compare_real(arguments: list[str]) -> None:
+    """The experiment on real faces, which has its own options."""
+    import runpy
+
+    rest = [word for i, word in enumerate(arguments) if word not in ("--data", "--data=lfw")
+            and not (i and arguments[i - 1] == "--data")]  # fmt: skip
+    sys.argv = ["facelearn compare --data lfw", *rest]
+    runpy.run_module("facelearn.real_faces", run_name="__main__", alter_sys=True)
+
+
+def _render(options: argparse.Namespace) -> None:
+    from facelearn.data import SyntheticFaces
+    from facelearn.data.export import export_faces, save_sheet
+    from facelearn.training import show_progress
+
+    if not (options.out or options.sheet):
+        raise ValueError("--out, --sheet: found neither; expected a folder, a file, or both")
+    settings = {
+        "identities": options.identities, "images_per_identity": options.images, "size": options.size,
+        "seed": options.seed, "difficulty": options.difficulty, "split": options.split, "kinship": options.kinship,
+        "label_noise": options.label_noise,
+    }  # fmt: skip
+    if options.sheet:
+        shots = min(options.images, 12)
+        save_sheet(options.sheet, SyntheticFaces(**settings | {"images_per_identity": shots}), people=12, shots=shots)
+        print(f"written: {options.sheet}")
+    if options.out:
+        export_faces(options.out, settings, progress=show_progress())
+        print(f"written: {options.out} ({options.identities} people, {options.images} images each)")
+
+
+COMMANDS = {"train": _train, "evaluate": _evaluate, "compare": _compare, "render": _render}

@@ -1,0 +1,547 @@
+"""Trainings that live in a folder: what the command line does, as functions.
+
+    settings = Settings(loss="arcface:scale=8,margin=0.6", epochs=8)
+    train("runs/arcface", settings)          # or goes on where it was stopped
+    net = load("runs/arcface")               # an nn.Module, ready to embed
+
+A run folder holds `config.json` (every setting, and the versions it was begun with), `metrics.csv` and `metrics.json`
+(a row per epoch), `checkpoint.safetensors` (to resume from), `model.safetensors` (the trained net), `figures/`, and
+`evaluation.json` where it was measured. Each file is written whole or not at all.
+
+A loss is named by its stem in `facelearn.losses`, with its keywords, and weighted sums of losses are written as such:
+
+    softmax     arcface:scale=16,margin=0.4     softmax+0.01*center     softmax+0.01*ring:start=0.3
+    discface:base=arcface,base.scale=8,base.margin=0.6,weight=0.4
+
+`start` is the share of all steps after which a term of a sum sets in.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import json
+import math
+import os
+import platform
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+import facelearn
+from facelearn import data as sets
+from facelearn import distributed
+from facelearn.checkpoint import Record
+from facelearn.losses import REGISTRY, ClassLoss, Joint, MarginHead, get
+from facelearn.models import net_from
+from facelearn.training import ShiftAndGain, embed, fit, seed_everything
+from facelearn.verification import VerificationResult, all_pairs, evaluate_pairs
+
+PAIR_LOSSES = ("contrastive", "supcon", "triplet", "circle")
+NETS = ("small", "digit", "iresnet18", "iresnet34", "iresnet50", "iresnet100", "iresnet200")
+IN_MEMORY = 2**30  # bytes
+FARS = (1e-1, 1e-2, 1e-3, 1e-4)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that decides the numbers of a run."""
+
+    loss: str = "arcface"
+    data: str = "synthetic"
+    size: int | None = None
+    net: str = "small"
+    dim: int = 64
+    width: int = 8
+    norm: str = "batch"
+    epochs: int = 8
+    batch_size: int = 128
+    lr: float = 4e-3
+    weight_decay: float = 5e-4
+    seed: int = 0
+    pk: tuple[int, int] | None = None
+    augment: bool = True
+    amp: str = "off"
+    float64: bool = False
+    channels_last: bool = False
+    class_parallel: bool = False
+    eval_every: int = 1
+
+    @classmethod
+    def of(cls, values: dict[str, Any]) -> Settings:
+        """From JSON. ValueError for a name that is no setting."""
+        unknown = sorted(set(values) - {field.name for field in dataclasses.fields(cls)})
+        if unknown:
+            version = f"expected those of facelearn {facelearn.__version__}"
+            raise ValueError(f"settings: found {', '.join(unknown)}; {version}")
+        return cls(**values | ({"pk": tuple(values["pk"])} if values.get("pk") else {}))
+
+
+# ---- from words to objects ------------------------------------------------------------------------------------------
+
+
+def parse(text: str, what: str) -> tuple[str, dict[str, Any]]:
+    """`arcface:scale=16,margin=.4` -> ("arcface", {"scale": 16, "margin": 0.4}). ValueError names `what`."""
+    head, _, tail = text.partition(":")
+    options = {}
+    for part in filter(None, tail.split(",")):
+        key, equals, value = part.partition("=")
+        if not (equals and key.strip()):
+            raise ValueError(f"{what}: {part!r} in {text!r}; expected name=value")
+        options[key.strip()] = _value(value.strip())
+    return head.strip(), options
+
+
+def _value(text: str) -> Any:
+    words = {"true": True, "false": False, "none": None}
+    if text.lower() in words:
+        return words[text.lower()]
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            pass
+    return text
+
+
+def recipe_words(recipe: dict[str, Any]) -> tuple[str, tuple[int, int] | None]:
+    """A recipe of `course/settings.json` as a loss in words, and its P x K."""
+    options = dict(recipe["arguments"])
+    if base := options.pop("base_loss", None):
+        options = {"base": base["stem"]} | {f"base.{k}": v for k, v in base.items() if k != "stem"} | options
+    beside = recipe.get("beside_softmax")
+    if beside and beside.get("start"):
+        options["start"] = beside["start"]
+    words = recipe["loss"] + (":" if options else "") + ",".join(f"{k}={v}" for k, v in options.items())
+    batches = recipe.get("batches")
+    pk = (batches["identities_per_batch"], batches["images_per_identity"]) if batches else None
+    return (f"softmax+{beside['weight']}*{words}" if beside else words), pk
+
+
+def make_loss(words: str, dim: int, classes: int, **common: Any) -> tuple[nn.Module, Callable[[int, int], None] | None]:
+    """The loss that `words` name, and what has to run before each step, if anything.
+
+    common: keywords for every part that takes them (`process_group`). ValueError for an unknown stem or keyword.
+    """
+    parts, weights, starts = [], [], []
+    for weight, stem, options in _terms(words):
+        starts.append(float(options.pop("start", 0.0)))
+        weights.append(weight)
+        parts.append(_one_loss(stem, options, dim, classes, common))
+    if len(parts) == 1 and weights == [1.0] and starts == [0.0]:
+        return parts[0], None
+    joint = Joint(*zip(weights, parts, strict=True))
+
+    def begin(step: int, total: int) -> None:
+        joint.weights[:] = [w if step >= s * total else 0.0 for w, s in zip(weights, starts, strict=True)]
+
+    return joint, begin if any(starts) else None
+
+
+def _terms(words: str) -> list[tuple[float, str, dict[str, Any]]]:
+    """Weight, stem and keywords of each term of a sum."""
+    found = []
+    for term in re.split(r"\+(?=(?:[\d.eE-]+\*)?[a-z])", words.replace(" ", "")):
+        match = re.fullmatch(r"(?:([\d.eE-]+)\*)?([a-z].*)", term)
+        if not match:
+            raise ValueError(f"loss: {term!r} in {words!r}; expected STEM:name=value,... or WEIGHT*STEM:...")
+        found.append((float(match[1] or 1), *parse(match[2], "loss")))
+    return found
+
+
+def _one_loss(stem: str, options: dict[str, Any], dim: int, classes: int, common: dict[str, Any]) -> Any:
+    if stem not in REGISTRY:
+        raise ValueError(f"loss: {stem!r}; expected one of {', '.join(REGISTRY)}")
+    kind = REGISTRY[stem]
+    known = set(inspect.signature(kind).parameters)
+    if "frame" in known:  # handed on
+        known |= set(inspect.signature(MarginHead).parameters)
+    known -= {"embedding_dim", "num_classes", "frame", "process_group", "reduction", "validate", "generator"}
+    if stem == "discface":
+        base_stem = options.pop("base", "normface")
+        inner = {k[5:]: options.pop(k) for k in list(options) if k.startswith("base.")}
+        options["base_loss"] = _one_loss(base_stem, inner, dim, classes, common)
+    unknown = sorted(set(options) - known)
+    if unknown:
+        raise ValueError(f"loss: {stem} has no {', '.join(unknown)}; expected some of {', '.join(sorted(known))}")
+    sized = issubclass(kind, ClassLoss) and stem != "discface"
+    return get(stem, *((dim, classes) if sized else ()), **options, **({} if stem == "discface" else common))
+
+
+def make_data(words: str, size: int | None = None) -> Any:
+    """A training set: `synthetic[:identities=300,size=32,...]`, `digits`, `mnist:DIR`, `folder:DIR`, `recordio:FILE`.
+
+    Synthetic sets are the standard set "fit" with what is said otherwise. `size` resizes the images of folders and
+    record files, which come into memory where they are at most 1 GiB of pixels.
+    """
+    kind, _, rest = words.partition(":")
+    if size is not None and kind not in ("folder", "recordio"):
+        raise ValueError(
+            f"size: {size} with data {words!r}; expected folder: or recordio: (synthetic:size=... is drawn)"
+        )
+    if kind == "synthetic":
+        return sets.standard("fit", **_synthetic_options(words))
+    if kind == "digits" and not rest:
+        return sets.digits("train")
+    if kind in ("mnist", "folder", "recordio") and not rest:
+        raise ValueError(f"data: {words!r}; expected {kind}:PATH")
+    if kind == "mnist":
+        return sets.MNIST(rest, "train")
+    if kind in ("folder", "recordio"):
+        on_disk: Any = (sets.RecordIO if kind == "recordio" else sets.ImageFolder)(rest, size=size)
+        return on_disk.load() if len(on_disk) * on_disk[0][0].numel() <= IN_MEMORY else on_disk
+    raise ValueError(
+        f"data: {words!r}; expected synthetic[:name=value,...], digits, mnist:DIR, folder:DIR or recordio:FILE"
+    )
+
+
+def _synthetic_options(words: str) -> dict[str, Any]:
+    options = parse(words, "data")[1]
+    known = {"identities", "images_per_identity", "size", "seed", "difficulty", "kinship", "label_noise", "cache"}
+    if unknown := sorted(set(options) - known):
+        raise ValueError(f"data: found {', '.join(unknown)} in {words!r}; expected some of {', '.join(sorted(known))}")
+    return options
+
+
+def strangers(words: str, split: str) -> Any:
+    """The standard set `split` with the size and difficulty of the training set `words`; None if that is not synthetic.
+
+    A training set of another seed is measured on people of the same seed, so that runs of several seeds see several
+    draws of people.
+    """
+    if words.partition(":")[0] != "synthetic":
+        return None
+    options = _synthetic_options(words)
+    return sets.standard(split, **{k: options[k] for k in ("size", "difficulty", "seed") if k in options})
+
+
+def make_net(settings: Settings, channels: int, size: int) -> nn.Module:
+    """The net of these settings, for square images of `size` pixels."""
+    return net_from(net_words(settings, channels, size))
+
+
+def net_words(settings: Settings, channels: int, size: int) -> dict[str, Any]:
+    """What builds the net again, as plain values."""
+    if settings.net not in NETS:
+        raise ValueError(f"net: {settings.net!r}; expected one of {', '.join(NETS)}")
+    if settings.net == "digit":
+        return {"net": "digit", "embedding_dim": settings.dim, "batchnorm": settings.norm == "batch"}
+    common = {"embedding_dim": settings.dim, "channels": channels, "norm": settings.norm}
+    if settings.net == "small":
+        return {"net": "small", **common, "width": settings.width}
+    return {"net": "iresnet", "depth": int(settings.net.removeprefix("iresnet")), **common, "size": size}
+
+
+# ---- a run ----------------------------------------------------------------------------------------------------------
+
+
+def train(
+    folder: str | os.PathLike[str],
+    settings: Settings,
+    *,
+    progress: bool | None = None,
+    workers: int = 0,
+    say: Callable[[str], None] = print,
+) -> list[Record]:
+    """Train in `folder`, or go on with what is there; returns one record per epoch.
+
+    On several processes (see `facelearn.distributed`) all call this, and the first writes. ValueError where the folder
+    holds a run of other settings or something else, and for settings that cannot work; then no new folder is left.
+    """
+    run, first = Path(folder), distributed.rank() == 0
+    begun = distributed.together(lambda: _begun(run, settings))
+    data = make_data(settings.data, settings.size)
+    classes = int(torch.as_tensor(data.labels).max()) + 1
+    channels, height, width = data[0][0].shape
+    seed_everything(settings.seed)
+    words = net_words(settings, channels, height)
+    if height != width:
+        raise ValueError(f"data: images of {height} x {width} pixels; expected square ones")
+    net = net_from(words)
+    loss, on_step = make_loss(settings.loss, settings.dim, classes, **_group(settings))
+    if settings.float64:
+        net.double(), loss.double()
+    augment = ShiftAndGain() if settings.augment else None
+    batches, amp = _batches(settings), _amp(settings.amp)
+    tune = strangers(settings.data, "tune") if settings.eval_every and first else None
+    rows: list[Record] = _rows(run)
+
+    def on_epoch(epoch: int, record: Record) -> None:
+        if not first:
+            return
+        if tune is not None and (epoch % settings.eval_every == 0 or epoch == settings.epochs):
+            record["tune_eer"] = evaluate_pairs(embed(net, tune), *all_pairs(tune.labels)).eer
+        rows[:] = [row for row in rows if row["epoch"] < epoch] + [record]
+        _write_metrics(run, rows)
+        eer = f"   EER of strangers {record['tune_eer']:.2%}" if "tune_eer" in record else ""
+        say(f"epoch {epoch}/{settings.epochs}   loss {record['loss']:.4f}{eer}   {record['seconds']:.1f} s")
+
+    if first:
+        run.mkdir(parents=True, exist_ok=True)
+        if not begun:
+            _write(run / "config.json", _json({"settings": dataclasses.asdict(settings), "begun_with": versions()}))
+    try:
+        records = fit(
+            net, loss, data, epochs=settings.epochs, batch_size=settings.batch_size, lr=settings.lr,
+            weight_decay=settings.weight_decay, seed=settings.seed, augment=augment, batches=batches, on_step=on_step,
+            on_epoch=on_epoch, amp=amp, channels_last=settings.channels_last,
+            checkpoint=run / "checkpoint.safetensors", progress=progress, workers=workers,
+        )  # fmt: skip
+    except BaseException:
+        if first and not begun and not (run / "checkpoint.safetensors").exists():
+            _leave_nothing(run)
+        raise
+    if first:
+        _write_metrics(run, records)
+        more = {"settings": dataclasses.asdict(settings), "image_size": height}
+        save_net(run / "model.safetensors", net, words, more)
+        _draw_losses(run, records, settings)
+    return records
+
+
+def _begun(run: Path, settings: Settings) -> bool:
+    """Is a run of these settings in the folder already? ValueError if something else is."""
+    if not run.exists() or (run.is_dir() and not any(run.iterdir())):
+        return False
+    stored = dataclasses.asdict(config(run))
+    wanted = dataclasses.asdict(settings)
+    differ = [f"{name}: {stored[name]} there, {wanted[name]} here" for name in wanted if stored[name] != wanted[name]]
+    if differ:
+        raise ValueError(f"run: {run} holds a run of other settings ({'; '.join(differ)}); expected another folder")
+    return True
+
+
+def config(folder: str | os.PathLike[str]) -> Settings:
+    """The settings of the run in a folder."""
+    path = Path(folder) / "config.json"
+    try:
+        return Settings.of(json.loads(path.read_text(encoding="utf-8"))["settings"])
+    except (FileNotFoundError, NotADirectoryError):
+        raise ValueError(f"run: {folder} holds no config.json; expected the folder of a run") from None
+    except (KeyError, TypeError, json.JSONDecodeError) as error:
+        raise ValueError(f"run: {path} is damaged ({error!r}); expected the settings of a run") from error
+
+
+def _group(settings: Settings) -> dict[str, Any]:
+    """The process group for a class-parallel head."""
+    if not settings.class_parallel:
+        return {}
+    import torch.distributed as dist
+
+    if not (dist.is_available() and dist.is_initialized()):
+        raise ValueError("class_parallel: needs several processes; start with torchrun --nproc-per-node N -m facelearn")
+    return {"process_group": dist.group.WORLD}
+
+
+def _batches(settings: Settings) -> sets.PKBatches | None:
+    """P x K batches, for losses that compare the images of a batch; K = 4 unless said otherwise."""
+    if settings.pk:
+        return sets.PKBatches(*settings.pk)
+    if any(stem in PAIR_LOSSES for _, stem, _ in _terms(settings.loss)):
+        return sets.PKBatches(max(2, settings.batch_size // 4), 4)
+    return None
+
+
+def _amp(amp: str) -> bool | str:
+    choices: dict[str, bool | str] = {"off": False, "auto": True, "bf16": "bf16", "fp16": "fp16"}
+    if amp not in choices:
+        raise ValueError(f"amp: {amp!r}; expected one of {', '.join(choices)}")
+    return choices[amp]
+
+
+def versions() -> dict[str, str]:
+    """What else numbers may depend on."""
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+    own = {"facelearn": facelearn.__version__, "torch": torch.__version__, "python": platform.python_version()}
+    return own | {"system": platform.system(), "machine": platform.machine(), "device": device,
+                  "threads": str(torch.get_num_threads()), "processes": os.environ.get("WORLD_SIZE", "1")}  # fmt: skip
+
+
+def _leave_nothing(run: Path) -> None:
+    for name in ("config.json", "metrics.csv", "metrics.json"):
+        (run / name).unlink(missing_ok=True)
+    if not any(run.iterdir()):
+        run.rmdir()
+
+
+# ---- nets in files --------------------------------------------------------------------------------------------------
+
+
+def save_net(path: Path, net: nn.Module, words: dict[str, Any], more: dict[str, Any]) -> None:
+    """Weights and buffers, and in the header what builds the net again."""
+    tensors = {key: value.detach().cpu().contiguous() for key, value in net.state_dict().items()}
+    _write(path, save(tensors, metadata={"facelearn": json.dumps({"net": words} | more, sort_keys=True)}))
+
+
+def load_net(path: str | os.PathLike[str]) -> nn.Module:
+    """The net in a `model.safetensors`, in `eval()` mode. ValueError where the file is damaged or something else."""
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
+        net = net_from(_header(path)["net"])
+        net.to(next(t.dtype for t in tensors.values() if t.is_floating_point()))
+        net.load_state_dict(tensors)
+    except FileNotFoundError:
+        raise ValueError(f"weights: no file {path}") from None
+    except (SafetensorError, KeyError, TypeError, RuntimeError, json.JSONDecodeError) as error:
+        raise ValueError(f"weights: {path} is damaged, or no net written by facelearn ({error})") from error
+    return net.eval()
+
+
+def _header(path: str | os.PathLike[str]) -> dict[str, Any]:
+    with safe_open(str(path), framework="pt") as file:
+        return json.loads((file.metadata() or {})["facelearn"])
+
+
+def image_size(path: str | os.PathLike[str]) -> int:
+    """Pixels per side of the images that the net in this file was trained on; call `load_net` first."""
+    return int(_header(path).get("image_size", 32))
+
+
+def model_file(folder: str | os.PathLike[str]) -> Path:
+    """The file of a run's trained net. ValueError where there is no run, or one that has not come to its end."""
+    config(folder)
+    path = Path(folder) / "model.safetensors"
+    if not path.exists():
+        raise ValueError(f"run: {folder} has not come to its end; `facelearn train --run {folder} --resume` goes on")
+    return path
+
+
+def load(folder: str | os.PathLike[str]) -> nn.Module:
+    """The trained net of a run, in `eval()` mode; ValueError as for `model_file` and `load_net`."""
+    return load_net(model_file(folder))
+
+
+# ---- measuring ------------------------------------------------------------------------------------------------------
+
+
+def evaluate(net: nn.Module, target: Any, *, flip: bool = False) -> VerificationResult:
+    """Measure a net on a set with `.pairs`, `.same` (LFW and the like), or else on all pairs of a labelled set.
+
+    flip: embed the mirrored image, too, and add the two embeddings, as is usual for published numbers.
+    """
+    embeddings = embed(net, target)
+    if flip:
+        images = getattr(target, "images", None)
+        if not isinstance(images, Tensor):
+            raise ValueError(f"flip: {type(target).__name__} has no .images; expected a set in memory")
+        embeddings = embeddings + embed(net, images.flip(3))
+    if not hasattr(target, "pairs"):
+        return evaluate_pairs(embeddings, *all_pairs(target.labels), identities=target.labels)
+    persons = target.labels[target.pairs]  # (P, 2)
+    known = bool(((persons[:, 0] == persons[:, 1]) == target.same).all())  # InsightFace's files do not say who it is
+    folds = target.folds if len(target.folds.unique()) > 1 else None
+    return evaluate_pairs(
+        embeddings, target.pairs, target.same, identities=target.labels if known else None, folds=folds
+    )
+
+
+def numbers(result: VerificationResult, *, resamples: int = 200) -> dict[str, Any]:
+    """AUC, EER, TAR at each FAR that the pairs can show, accuracy, with 95 % intervals over people where known."""
+    fars = [far for far in FARS if far >= 10 / result.num_impostor]
+    names = ["auc", "eer", *(f"tar@{far:.0e}" for far in fars)]
+    values = {"auc": result.auc, "eer": result.eer} | {f"tar@{far:.0e}": result.tar_at(far) for far in fars}
+    try:
+        values["accuracy"] = result.accuracy
+        names.append("accuracy")
+    except ValueError:  # too few people for folds
+        pass
+    found: dict[str, Any] = {name: {"value": value} for name, value in values.items()}
+    try:
+        for name, interval in result.intervals(names, resamples=resamples).items() if resamples else ():
+            found[name] |= {"low": interval.low, "high": interval.high}
+    except ValueError:  # people unknown, or too few
+        pass
+    return {"genuine": result.num_genuine, "impostor": result.num_impostor, "numbers": found}
+
+
+def table(measured: dict[str, Any]) -> str:
+    """The numbers as lines to read."""
+    lines = [f"{measured['genuine']:,} genuine + {measured['impostor']:,} impostor pairs"]
+    for name, cell in measured["numbers"].items():
+        share = f"{cell['value']:.5f}" if name == "auc" else f"{cell['value']:.2%}"
+        span = ""
+        if "low" in cell and not math.isnan(cell["low"]):
+            ends = (cell["low"], cell["high"])
+            span = "   95 % " + " to ".join(f"{end:.5f}" if name == "auc" else f"{end:.2%}" for end in ends)
+        lines.append(f"  {name:10} {share:>9}{span}")
+    return "\n".join(lines)
+
+
+def write_evaluation(folder: Path, name: str, result: VerificationResult, measured: dict[str, Any]) -> Path:
+    """`evaluation_<name>.json`, and the ROC as a figure."""
+    _write(folder / f"evaluation_{name}.json", _json(measured))
+    from matplotlib import pyplot as plt
+
+    from facelearn import figures
+
+    figures.use_style()
+    fig, ax = plt.subplots()
+    far, tar, _ = result.roc
+    ax.plot(far, tar, color=figures.colour("arcface"))
+    ax.set(xscale="log", xlim=(max(1 / result.num_impostor, 1e-6), 1), ylim=(0, 1.01), xlabel="false accept rate",
+           ylabel="true accept rate", title=f"ROC on {name}, EER {result.eer:.2%}")  # fmt: skip
+    _save_figure(folder / "figures" / f"roc_{name}.png", fig)
+    return folder / f"evaluation_{name}.json"
+
+
+# ---- files ----------------------------------------------------------------------------------------------------------
+
+
+def _rows(run: Path) -> list[Record]:
+    path = run / "metrics.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+
+
+def _write_metrics(run: Path, rows: list[Record]) -> None:
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    lines = [",".join(names), *(",".join(str(row.get(name, "")) for name in names) for row in rows)]
+    _write(run / "metrics.csv", ("\n".join(lines) + "\n").encode())
+    _write(run / "metrics.json", _json(rows))
+
+
+def _draw_losses(run: Path, records: list[Record], settings: Settings) -> None:
+    from matplotlib import pyplot as plt
+
+    from facelearn import figures
+
+    figures.use_style()
+    fig, ax = plt.subplots()
+    epochs = [record["epoch"] for record in records]
+    ax.plot(epochs, [record["loss"] for record in records], marker="o", markersize=3)
+    ax.set(xlabel="epoch", ylabel="loss", title=settings.loss)
+    measured = [(record["epoch"], record["tune_eer"]) for record in records if record.get("tune_eer") is not None]
+    if measured:
+        other = ax.twinx()
+        other.plot(*zip(*measured, strict=True), color=figures.colour("arcface"), marker="s", markersize=3)
+        other.set(ylabel="EER of strangers (split tune)", ylim=(0, None))
+        other.grid(False)
+        other.spines["right"].set_visible(True)
+    _save_figure(run / "figures" / "loss.png", fig)
+
+
+def _save_figure(path: Path, fig: Any) -> None:
+    from matplotlib import pyplot as plt
+
+    from facelearn import figures
+
+    path.parent.mkdir(exist_ok=True)
+    _write(path, figures.png(fig))
+    plt.close(fig)
+
+
+def _json(value: Any) -> bytes:
+    return (json.dumps(value, indent=2, default=float) + "\n").encode()
+
+
+def _write(path: Path, content: bytes) -> None:
+    from facelearn.figures import write_whole
+
+    write_whole(path, content)

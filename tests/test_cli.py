@@ -1,0 +1,408 @@
+"""The command line: what it writes, what it refuses, and that a killed run goes on as if nothing had happened."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from sklearn.metrics import roc_auc_score
+from torch import nn
+
+from facelearn import cli, losses, models, runs
+from facelearn.data import SyntheticFaces, standard
+from facelearn.training import ShiftAndGain, embed, fit, seed_everything
+
+FEW = "synthetic:identities=8,images_per_identity=6,seed=3"
+SMALL = ["--data", FEW, "--batch-size", "16", "--width", "2", "--dim", "8", "--eval-every", "0"]
+
+
+def run(*arguments: Any) -> int:
+    return cli.main([str(a) for a in arguments])
+
+
+def train(folder: Path, *more: Any, loss: str = "arcface:scale=8,margin=0.3", epochs: int = 2) -> int:
+    return run("train", "--run", folder, "--loss", loss, "--epochs", epochs, *SMALL, *more)
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    with open(folder / "metrics.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def losses_of(folder: Path) -> list[float]:
+    return [float(row["loss"]) for row in rows(folder)]
+
+
+# ---- train
+
+
+def test_a_run_is_the_training_that_fit_does(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert train(tmp_path / "run") == 0
+    assert "epoch 2/2   loss" in capsys.readouterr().out
+    faces = standard("fit", identities=8, images_per_identity=6, seed=3)
+    seed_everything(0)
+    net = models.SmallFaceNet(8, width=2)
+    loss = losses.ArcFace(8, 8, scale=8, margin=0.3)
+    records = fit(net, loss, faces, epochs=2, batch_size=16, augment=ShiftAndGain())
+    assert losses_of(tmp_path / "run") == [r["loss"] for r in records]
+    found = runs.load(tmp_path / "run").state_dict()
+    assert all(torch.equal(value, found[key]) for key, value in net.state_dict().items())
+    assert json.loads((tmp_path / "run" / "metrics.json").read_text())[1]["epoch"] == 2
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["settings"]["batch_size"] == 16
+    assert config["begun_with"]["torch"] == torch.__version__
+    assert (tmp_path / "run" / "figures" / "loss.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_a_finished_run_is_not_repeated_and_other_settings_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "run"
+    train(folder)
+    before = {p.name: p.stat().st_mtime_ns for p in folder.iterdir() if p.name.startswith("checkpoint")}
+    assert train(folder) == 0
+    assert run("train", "--run", folder, "--resume") == 0
+    assert {p.name: p.stat().st_mtime_ns for p in folder.iterdir() if p.name.startswith("checkpoint")} == before
+    capsys.readouterr()
+    for arguments, told in (
+        ([*SMALL, "--lr", "0.1"], r"holds a run of other settings \(loss: .*lr: 0.004 there, 0.1 here"),
+        (["--resume", "--seed", "4"], "--seed: differ from the run"),
+    ):
+        assert run("train", "--run", folder, *arguments) == 2
+        assert re.search(told, capsys.readouterr().err)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "letter.txt").write_text("mine")
+    assert train(tmp_path / "other") == 2
+    assert "holds no config.json" in capsys.readouterr().err
+    assert [p.name for p in (tmp_path / "other").iterdir()] == ["letter.txt"]
+    assert run("train", "--run", tmp_path / "nowhere", "--resume") == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--loss", "arcfase"], "loss: 'arcfase'; expected one of softmax, normface"),
+        (
+            ["--loss", "arcface:margn=1"],
+            "arcface has no margn; expected some of beyond_pi, detach_margin, margin, num_subcenters, sample_rate",
+        ),
+        (["--loss", "arcface:scale"], "loss: 'scale' in 'arcface:scale'; expected name=value"),
+        (["--loss", "arcface:scale=-1"], "scale=-1: expected a positive number"),
+        (["--loss", "2**center"], "expected STEM:name=value,... or WEIGHT"),
+        (["--data", "synthetic:people=3"], "data: found people in 'synthetic:people=3'; expected some of cache"),
+        (["--data", "imagenet"], "data: 'imagenet'; expected synthetic"),
+        (["--data", "recordio:nowhere.rec"], "nowhere.rec"),
+        (["--data", "folder:"], "expected folder:PATH"),
+        (["--batch-size", "4000"], "batch_size: 4000; but data has only 48 images"),
+        (["--net", "digit"], r"images: shape .* expected \(B, 1, H, W\)"),
+        (["--net", "iresnet18", "--data", "synthetic:identities=2,images_per_identity=8,size=40"], "size: 40"),
+        (["--class-parallel"], "needs several processes; start with torchrun"),
+        (["--pk", "4", "40"], "images_per_identity: 40; but class 0 has only 6"),
+        (["--norm", "group", "--epochs", "0"], "epochs: 0"),
+    ],
+)
+def test_what_cannot_work_is_one_line_and_leaves_nothing(
+    arguments: list[str], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("train", "--run", tmp_path / "run", *SMALL, *arguments) == 2
+    captured = capsys.readouterr()
+    assert re.search(told, captured.err), captured.err
+    assert "Traceback" not in captured.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_wrong_words_end_with_2_and_divergence_with_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        run("train", "--rum", "x")
+    assert caught.value.code == 2
+    assert train(tmp_path / "run", "--lr", "1e30", epochs=5) == 1
+    assert "the training diverged" in capsys.readouterr().err
+
+
+def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run() == 0
+    assert "facelearn compare --losses" in capsys.readouterr().out
+    for command in ("train", "evaluate", "compare", "render"):
+        with pytest.raises(SystemExit) as caught:
+            run(command, "--help")
+        assert caught.value.code == 0
+        told = capsys.readouterr().out
+        assert "examples:" in told
+        assert told.count(f"facelearn {command}") >= 3
+        assert max(map(len, told.splitlines())) <= 120
+        if command == "train":
+            assert all(stem in told for stem in losses.REGISTRY)
+
+
+def test_every_loss_can_be_named(tmp_path: Path) -> None:
+    """Each stem with its defaults, sums, and what is inside them."""
+    for stem in losses.REGISTRY:
+        loss, _ = runs.make_loss(stem, 8, 5)
+        assert isinstance(loss, losses.REGISTRY[stem])
+    loss, begin = runs.make_loss("softmax:bias=false + 0.03*ring:start=0.5 + 1e-3*center:alpha=.25", 8, 5)
+    assert begin is not None
+    begin(4, 10)
+    assert loss.weights == [1.0, 0.0, 0.001]
+    begin(5, 10)
+    assert loss.weights == [1.0, 0.03, 0.001]
+    assert loss.parts[0].bias is None
+    assert loss.parts[2].alpha == 0.25
+    disc, begin = runs.make_loss("discface:base=cosface,base.scale=8,base.margin=.4,weight=0.2", 8, 5)
+    assert begin is None
+    assert (type(disc.base_loss).__name__, disc.base_loss.scale, disc.weight) == ("CosFace", 8, 0.2)
+    mv, _ = runs.make_loss("mv_softmax:kind=am,t=0.3,tile=none", 8, 5)
+    assert (mv.kind, mv.t, mv.tile) == ("am", 0.3, None)
+
+
+def test_recipes_and_pair_batches(tmp_path: Path) -> None:
+    recipe = {"loss": "triplet", "arguments": {"margin": 0.4, "mining": "semi-hard"},
+              "batches": {"identities_per_batch": 4, "images_per_identity": 3}}  # fmt: skip
+    ring = {"loss": "ring", "arguments": {}, "beside_softmax": {"weight": 0.01, "start": 0.3}}
+    disc = {"loss": "discface", "arguments": {"base_loss": {"stem": "arcface", "scale": 8}, "weight": 0.4}}
+    (tmp_path / "recipes.json").write_text(json.dumps({"losses": {"triplet": recipe, "ring": ring, "discface": disc}}))
+    assert train(tmp_path / "run", "--recipes", tmp_path / "recipes.json", loss="triplet", epochs=1) == 0
+    stored = runs.config(tmp_path / "run")
+    assert (stored.loss, stored.pk) == ("triplet:margin=0.4,mining=semi-hard", (4, 3))
+    assert int(rows(tmp_path / "run")[0]["steps"]) == 4  # 8 people x 2 groups of 3, 4 people a batch
+    assert runs.recipe_words(ring) == ("softmax+0.01*ring:start=0.3", None)
+    assert runs.recipe_words(disc) == ("discface:base=arcface,base.scale=8,weight=0.4", None)
+    for words in ("softmax+0.01*ring:start=0.3", "discface:base=arcface,base.scale=8,weight=0.4"):
+        runs.make_loss(words, 8, 5)
+
+
+# ---- killed, and started by torchrun
+
+
+def start(command: list[str], folder: Path) -> subprocess.Popen[str]:
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+    return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+                            start_new_session=True)  # fmt: skip
+
+
+def kill_after_epochs(process: subprocess.Popen[str], folder: Path, epochs: int) -> None:
+    """SIGKILL to the process and its children, once so many epochs are in the metrics."""
+    for _ in range(2400):
+        if (folder / "metrics.csv").exists() and len(rows(folder)) >= epochs:
+            break
+        if process.poll() is not None:
+            pytest.fail(f"ended by itself: {process.stderr and process.stderr.read()}")
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait(60)
+    if process.stderr:
+        process.stderr.close()
+
+
+def test_a_killed_run_goes_on_bit_for_bit(tmp_path: Path) -> None:
+    words = ["--run", str(tmp_path / "run"), "--loss", "arcface:scale=8,margin=0.3", "--epochs", "40", *SMALL]
+    process = start([sys.executable, "-m", "facelearn", "train", *words], tmp_path)
+    kill_after_epochs(process, tmp_path / "run", 3)
+    done = len(rows(tmp_path / "run"))
+    assert 3 <= done < 40
+    kept = tmp_path / "run" / "checkpoint.safetensors"
+    assert len(json.loads(_header(kept))["records"]) in (done - 1, done)
+    assert run("train", *words[:4], "--epochs", "40", *SMALL, "--resume") == 0
+    assert train(tmp_path / "straight", epochs=40) == 0
+    straight, resumed = (load_file(tmp_path / name / "model.safetensors") for name in ("straight", "run"))
+    assert all(torch.equal(value, resumed[key]) for key, value in straight.items())
+    assert losses_of(tmp_path / "run") == losses_of(tmp_path / "straight")
+
+
+def _header(path: Path) -> str:
+    from safetensors import safe_open
+
+    with safe_open(str(path), framework="pt") as file:
+        return file.metadata()["facelearn"]
+
+
+def torchrun(words: list[str]) -> list[str]:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--nnodes", "1"]
+    return [*launcher, "--master-addr", "127.0.0.1", "--master-port", str(port), "-m", "facelearn", "train", *words]
+
+
+def test_torchrun_killed_and_resumed_is_one_process(tmp_path: Path) -> None:
+    same = ["--norm", "group", "--float64", "--epochs", "12"]
+    words = ["--run-folder", str(tmp_path / "two"), "--loss", "arcface:scale=8,margin=0.3", *SMALL, *same]
+    process = start(torchrun(words), tmp_path)
+    kill_after_epochs(process, tmp_path / "two", 2)
+    assert not (tmp_path / "two" / "model.safetensors").exists()
+    process = start(torchrun(words), tmp_path)
+    _, problem = process.communicate(timeout=300)
+    assert process.returncode == 0, problem
+    assert train(tmp_path / "one", "--norm", "group", "--float64", epochs=12) == 0
+    assert losses_of(tmp_path / "two") == pytest.approx(losses_of(tmp_path / "one"), rel=1e-6)
+    one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
+    for key, value in one.items():
+        torch.testing.assert_close(two[key], value, rtol=1e-5, atol=1e-6)
+
+
+# ---- evaluate
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "finished"
+    assert train(folder) == 0
+    return folder
+
+
+def test_evaluate_measures_what_scikit_learn_does(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("evaluate", "--run", finished, "--on", "synthetic:identities=25,seed=901", "--resamples", 20) == 0
+    told = capsys.readouterr().out
+    found = json.loads((finished / "evaluation_synthetic.json").read_text())
+    assert (finished / "figures" / "roc_synthetic.png").exists()
+    faces = SyntheticFaces(25, 10, 32, seed=901, split="open")
+    x = nn.functional.normalize(embed(runs.load(finished), faces).double())
+    i, j = np.triu_indices(len(x), 1)
+    same = (faces.labels[i] == faces.labels[j]).numpy()
+    assert found["numbers"]["auc"]["value"] == pytest.approx(roc_auc_score(same, (x @ x.T)[i, j].numpy()), abs=1e-9)
+    assert (found["genuine"], found["impostor"]) == (same.sum(), (~same).sum())
+    cell = found["numbers"]["eer"]
+    assert cell["low"] < cell["value"] < cell["high"]
+    assert f"{cell['value']:.2%}" in told
+    assert run("evaluate", "--weights", finished / "model.safetensors", "--on", "synthetic:identities=25,seed=901",
+               "--resamples", 0, "--flip") == 0  # fmt: skip
+    assert "95 %" not in capsys.readouterr().out
+
+
+def test_evaluate_on_a_list_of_pairs_in_the_format_of_lfw(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Drawn faces in LFW's layout: 2 folds of 3 + 3 pairs."""
+    from PIL import Image
+
+    faces = SyntheticFaces(6, 4, 48, seed=5, split="open")
+    for image, person, shot in zip(faces.images, faces.labels.tolist(), faces.shots.tolist(), strict=True):
+        path = tmp_path / "lfw" / f"P_{person}" / f"P_{person}_{shot + 1:04d}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image.permute(1, 2, 0).numpy()).save(path)
+    lines = ["2\t3"]
+    for fold in (0, 3):
+        lines += [f"P_{fold + k}\t1\t{k + 2}" for k in range(3)]
+        lines += [f"P_{fold + k}\t2\tP_{fold + (k + 1) % 3}\t3" for k in range(3)]
+    (tmp_path / "pairs.txt").write_text("\n".join(lines) + "\n")
+    on = ["--on", "lfw", "--pairs", tmp_path / "pairs.txt", "--images", tmp_path / "lfw", "--out", tmp_path / "out"]
+    assert run("evaluate", "--run", finished, *on) == 0
+    found = json.loads((tmp_path / "out" / "evaluation_lfw.json").read_text())
+    assert (found["genuine"], found["impostor"]) == (6, 6)
+    assert 0 <= found["numbers"]["accuracy"]["value"] <= 1
+    assert run("evaluate", "--run", finished, "--on", "lfw") == 2
+    assert "expected --pairs FILE and --images" in capsys.readouterr().err
+
+
+def test_evaluate_refuses_what_is_no_net(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "noise").write_bytes(b"12345678" * 9)
+    content = (finished / "model.safetensors").read_bytes()
+    (tmp_path / "short").write_bytes(content[:-9])
+    for arguments, told in (
+        (["--weights", tmp_path / "noise"], "is damaged, or no net"),
+        (["--weights", tmp_path / "short"], "is damaged, or no net"),
+        (["--weights", finished / "checkpoint.safetensors"], "is damaged, or no net"),
+        (["--weights", "resnet"], "'resnet'; expected a file, or one of"),
+        (["--run", tmp_path], "holds no config.json"),
+        (["--run", finished, "--on", "moon"], "--on: 'moon'"),
+    ):
+        assert run("evaluate", *arguments) == 2
+        assert told in capsys.readouterr().err
+
+
+# ---- compare and render
+
+
+def test_compare_pairs_by_seed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def few(words: str, split: str) -> SyntheticFaces:
+        return standard(split, identities=12, images_per_identity=6, seed=runs.parse(words, "")[1]["seed"])
+
+    monkeypatch.setattr(runs, "strangers", few)
+    words = ["compare", "--losses", "softmax", "arcface:scale=8,margin=0.3", "--seeds", 2, "--out", tmp_path,
+             "--data", FEW, "--epochs", 1, "--batch-size", 16, "--width", 2]  # fmt: skip
+    assert run(*words) == 0
+    told = capsys.readouterr().out
+    with open(tmp_path / "comparison.csv", newline="") as file:
+        table = list(csv.DictReader(file))
+    assert [(r["loss"].partition(":")[0], r["seed"]) for r in table] == [
+        (loss, seed) for seed in ("100", "101") for loss in ("softmax", "arcface")
+    ]
+    assert runs.config(tmp_path / "softmax-101").data.endswith("seed=101")
+    difference = [100 * (float(table[i + 1]["eer"]) - float(table[i]["eer"])) for i in (0, 2)]
+    assert f"{np.mean(difference):+.2f} ± {12.706 * np.std(difference, ddof=1) / 2**0.5:.2f}"[:6] in told
+    assert run(*words) == 0  # from what is there
+    assert capsys.readouterr().out.split("mean over")[1] == told.split("mean over")[1]
+    both = [tmp_path / "softmax-100", tmp_path / "softmax-101"]
+    assert run("compare", "--runs", *both, "--on", "synthetic:identities=12", "--resamples", 20) == 0
+    assert "by a bootstrap of people shared by both" in capsys.readouterr().out
+    assert run(*words[:6], "--data", "digits", "--out", tmp_path) == 2
+
+
+def test_render_exports_and_draws_sheets(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["render", "--identities", 3, "--images", 2, "--size", 32, "--seed", 4]
+    assert run(*words, "--out", tmp_path / "faces", "--sheet", tmp_path / "sheet.png") == 0
+    assert len(list((tmp_path / "faces").glob("*/*.png"))) == 6
+    assert (tmp_path / "sheet.png").exists()
+    assert run(*words, "--out", tmp_path / "faces") == 2
+    assert run(*words) == 2
+    assert "expected a folder, a file, or both" in capsys.readouterr().err
+
+
+def test_the_command_is_installed_under_its_name() -> None:
+    import tomllib
+
+    project = tomllib.loads((Path(__file__).resolve().parent.parent / "pyproject.toml").read_text())["project"]
+    assert project["scripts"] == {"facelearn": "facelearn.cli:main"}
+
+
+def test_images_on_disk_train_and_insightface_pairs_are_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Export, train on the folder and on a record file of the same images, measure on a `.bin`: all on 8 people."""
+    import io
+    import pickle
+
+    from PIL import Image
+
+    from facelearn.data import write_recordio
+
+    assert run("render", "--identities", 8, "--images", 6, "--size", 32, "--seed", 3, "--out", tmp_path / "faces") == 0
+    files = sorted((tmp_path / "faces").glob("*/*.png"))
+    write_recordio(tmp_path / "train.rec", [(int(p.parent.name), p.read_bytes()) for p in files], identities=True)
+    common = ["--loss", "arcface:scale=8,margin=0.3", "--epochs", 1, "--batch-size", 16, "--width", 2]
+    for name, data in (("a", f"folder:{tmp_path / 'faces'}"), ("b", f"recordio:{tmp_path / 'train.rec'}")):
+        assert run("train", "--run", tmp_path / name, "--data", data, *common) == 0
+    assert run("train", "--run", tmp_path / "c", "--data", FEW, *common) == 0
+    assert losses_of(tmp_path / "a") == losses_of(tmp_path / "b") == losses_of(tmp_path / "c")  # the same pixels
+    assert run("train", "--run", tmp_path / "d", "--data", f"folder:{tmp_path / 'faces'}", "--size", 40, *common) == 0
+    assert runs.image_size(runs.model_file(tmp_path / "d")) == 40
+
+    encoded, same = [], []
+    for i in range(0, 40, 2):
+        pair = (files[i], files[i + 1] if i % 4 else files[(i + 6) % 48])
+        same.append(pair[0].parent == pair[1].parent)
+        for path in pair:
+            content = io.BytesIO()
+            Image.open(path).save(content, "PNG")
+            encoded.append(content.getvalue())
+    (tmp_path / "pairs.bin").write_bytes(pickle.dumps((encoded, same)))
+    capsys.readouterr()
+    assert run("evaluate", "--run", tmp_path / "a", "--on", f"bin:{tmp_path / 'pairs.bin'}", "--flip") == 0
+    found = json.loads((tmp_path / "a" / "evaluation_pairs.json").read_text())
+    assert found["genuine"] == sum(same)
+    assert "low" not in found["numbers"]["auc"]  # who it is is not in the file, so there is no interval over people
+    assert run("evaluate", "--run", tmp_path / "a", "--on", f"bin:{files[0]}") == 2
