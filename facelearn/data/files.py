@@ -84,7 +84,7 @@ def _read_tar(source: Path, wanted: Callable[[str], bool]) -> Iterator[File]:
                 yield File(member.name, content.read(), f"{source}: offset {offset}: {member.name}")
             offset = tar.offset
             _check_end(tar)
-    except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OSError) as error:
+    except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OSError, MemoryError, OverflowError) as error:
         if isinstance(error, OSError) and error.errno is not None:  # without a number it comes from gzip or bz2
             raise
         found = str(error).splitlines()[0].rstrip(":") if str(error) else type(error).__name__

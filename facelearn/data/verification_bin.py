@@ -56,7 +56,7 @@ class VerificationBin(ImageSet):
     """
 
     def __init__(self, path: str | os.PathLike[str], *, size: Size = None) -> None:
-        data = Path(path).read_bytes()
+        data = _read(Path(path))
         encoded, same = _contents(data, str(path))
 
         def images() -> Iterator[tuple[int, Tensor, str]]:
@@ -94,6 +94,16 @@ class _Array:
 
     def __init__(self) -> None:
         self.content: tuple[_Type, tuple[int, ...], _Bytes] | None = None
+
+
+def _read(path: Path) -> bytes:
+    """The whole file, if it begins as one of these does: a foreign one may be larger than memory."""
+    with path.open("rb") as file:
+        head = file.read(2)
+        if len(head) < 2 or head[0] != 0x80 or not 2 <= head[1] <= 5:
+            found = head.hex() or "end of file"
+            raise ValueError(f"{path}: offset 0: found {found}, expected 8002 to 8005, a pickle of protocol 2 to 5")
+        return head + file.read()
 
 
 def _contents(data: bytes, path: str) -> tuple[list[_Bytes], list[bool]]:

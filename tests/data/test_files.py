@@ -112,6 +112,12 @@ def test_members_that_claim_too_much(tmp_path: Path) -> None:
         read(tmp_path / "x.tar")
     assert tracemalloc.get_traced_memory()[1] < 20_000_000
     tracemalloc.stop()
+    for kind in (tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME):  # headers of headers, which tarfile reads whole
+        for size in (1 << 50, (1 << 63) - 1, 1 << 70):
+            member.type, member.size = kind, size
+            (tmp_path / "x.tar").write_bytes(member.tobuf(tarfile.GNU_FORMAT) + bytes(1024))
+            with pytest.raises(ValueError, match=r"x.tar: offset 0: found .*, expected a whole tar archive"):
+                read(tmp_path / "x.tar")
 
 
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

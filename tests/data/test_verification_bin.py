@@ -98,13 +98,13 @@ def test_whole_files_of_every_age(tmp_path: Path, form: str) -> None:
 
 
 def test_folds_size_and_evaluation(tmp_path: Path) -> None:
-    count = 40
+    count = 600  # lists of more than a thousand are pickled in portions
     same = [i % 2 == 0 for i in range(count)]
-    greys = [2 * p + other * (0 if same[p] else 100) for p in range(count) for other in (0, 1)]
+    greys = [p % 40 + other * (0 if same[p] else 100) for p in range(count) for other in (0, 1)]
     images = [encode(np.full((8, 8, 3), grey, np.uint8)) for grey in greys]
     faces = VerificationBin(save(tmp_path, dumps((images, same), 4)), size=(4, 6))
-    assert faces.images.shape == (80, 3, 4, 6)
-    assert faces.folds.tolist() == [i for i in range(10) for _ in range(4)]
+    assert faces.images.shape == (1200, 3, 4, 6)
+    assert faces.folds.tolist() == [i for i in range(10) for _ in range(60)]
     angle = faces.images.float().mean((1, 2, 3)) / 100
     embeddings = torch.stack([angle.cos(), angle.sin()], 1)
     result = evaluate_pairs(embeddings, faces.pairs, faces.same, folds=faces.folds)
@@ -170,8 +170,8 @@ def live(path: Path) -> dict[str, bytes]:
         "map": pickle.dumps(Call(list, Call(map, eval, [code]))),
         "partial": pickle.dumps(Call(functools.partial(eval, code))),
         "dotted name": b"\x80\x04" + text("pathlib") + text("os.system") + b"\x93" + text(command) + b"\x85R.",
-        "INST": b"(S'" + command.encode() + b"'\nios\nsystem\n.",
-        "OBJ": b"(cos\nsystem\nS'" + command.encode() + b"'\no.",
+        "INST": b"\x80\x02(S'" + command.encode() + b"'\nios\nsystem\n.",
+        "OBJ": b"\x80\x02(cos\nsystem\nS'" + command.encode() + b"'\no.",
         "NEWOBJ": b"\x80\x03" + touch + name + b"\x85\x81.",
         "NEWOBJ_EX": b"\x80\x04" + touch + b")}" + text("other") + name + b"s\x92.",
         "BUILD": b"\x80\x03" + touch + b")\x81" + name + b"b.",
@@ -322,12 +322,12 @@ def solid_png(side: int) -> bytes:
 
 
 BOMBS = {
-    "marks": b"(" * 200_000,
-    "lists": b"]" * 200_000,
-    "memos": b"N" + b"\x94" * 200_000,
-    "tuples in tuples": b"N" + b"\x85" * 200_000,
-    "tuples doubled": b"N" + b"q\x00h\x00\x86" * 30_000 + b".",
-    "one image named often": b"]" + blob(IMAGES[0]) + b"q\x00(" + b"h\x00" * 200_000 + b"e0.",
+    "marks": b"(" * 60_000,
+    "lists": b"]" * 60_000,
+    "memos": b"N" + b"\x94" * 60_000,
+    "tuples in tuples": b"N" + b"\x85" * 60_000,
+    "tuples doubled": b"N" + b"q\x00h\x00\x86" * 15_000 + b".",
+    "one image named often": b"]" + blob(IMAGES[0]) + b"q\x00(" + b"h\x00" * 60_000 + b"e0.",
     "a length of 2 GB": b"B\xff\xff\xff\x7f",
     "a length beyond all": b"\x8e\xff\xff\xff\xff\xff\xff\xff\x7f",
     "a frame beyond all": b"\x95\xff\xff\xff\xff\xff\xff\xff\x7f",
@@ -371,6 +371,13 @@ def test_cut_short_anywhere(tmp_path: Path, form: str) -> None:
     for end in sorted(ends):
         with pytest.raises(ValueError, match=r"set\.bin: offset \d+: found"):
             VerificationBin(save(tmp_path, data[:end]))
+
+
+@pytest.mark.parametrize("data", [b"", b"\x80", IMAGES[0], b"(lp0\n.", b"\x80\x01](.", b"\x80\x06](."])
+def test_files_that_begin_otherwise(tmp_path: Path, data: bytes) -> None:
+    found = data[:2].hex() or "end of file"
+    with pytest.raises(ValueError, match=rf"set\.bin: offset 0: found {found}, expected 8002 to 8005"):
+        VerificationBin(save(tmp_path, data))
 
 
 def test_images_that_are_none(tmp_path: Path) -> None:
