@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import tracemalloc
 import warnings
 
 import numpy as np
@@ -14,7 +15,17 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from facelearn.verification import VerificationResult, all_pairs, compare, evaluate_pairs, fold_pairs, score_pairs
+from facelearn.verification import (
+    VerificationResult,
+    all_pairs,
+    compare,
+    evaluate_pairs,
+    evaluate_scores,
+    fold_pairs,
+    mcnemar,
+    score_pairs,
+)
+from facelearn.verification.bootstrap import by_person
 
 
 def at_angles(scores):
@@ -130,21 +141,125 @@ def test_integer_weights_are_repetitions(case, seed):
     people[~same, 1] = (people[~same, 0] + rng.integers(1, 6, size=(~same).sum())) % 6
     folds = np.arange(len(scores)) % 3
     result = from_scores(scores, same, people, folds)
-    from facelearn.verification.bootstrap import by_person as _by_person
-
     times = rng.integers(0, 4, size=6)
     weight = np.where(same, times[people[:, 0]], times[people[:, 0]] * times[people[:, 1]])
     s, k, f = (np.repeat(x, weight) for x in (scores, same, folds))
     if k.all() or not k.any():
         return
-    auc, eer, tar = result._statistics(["auc", "eer", "tar@0.3"], _by_person(times))
+    auc, eer, tar = result._statistics(["auc", "eer", "tar@0.3"], by_person(times))
     points = brute_points(s, k)
     assert auc == pytest.approx(roc_auc_score(k, s), abs=1e-12)
     assert eer == pytest.approx(brute_eer(points), abs=1e-12)
     assert tar == max(t for _, far, t in points if far <= 0.3)
     if all(len(set(same[folds != fold])) == 2 for fold in range(3)) and len(set(f)) == 3:
-        (accuracy,) = result._statistics(["accuracy"], _by_person(times))
+        (accuracy,) = result._statistics(["accuracy"], by_person(times))
         assert accuracy == pytest.approx(brute_accuracy(s, k, f).mean(), abs=1e-12)
+
+
+@given(scored_pairs(), st.integers(0, 2**32 - 1))
+@settings(max_examples=60, deadline=None)
+def test_only_the_order_of_the_scores_counts_and_not_that_of_the_pairs(case, seed):
+    scores, same = case
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(scores))
+    one = from_scores(scores, same)
+    for other in (
+        from_scores(np.exp(3 * scores), same),  # rises strictly, so it keeps all ties and all orders
+        from_scores(np.searchsorted(np.unique(scores), scores) - 1000.0, same),
+        from_scores(scores[order], same[order]),
+    ):
+        assert (other.auc, other.eer) == (one.auc, one.eer)
+        np.testing.assert_array_equal(other.roc.far, one.roc.far)
+        np.testing.assert_array_equal(other.roc.tar, one.roc.tar)
+        for far in (0.2, 0.5, 0.8):
+            assert other._curve.tar_at(far) == one._curve.tar_at(far)
+    backward = from_scores(-scores, ~same)  # exchange the kinds and turn the scale round: FAR and FRR change places
+    assert backward.auc == pytest.approx(one.auc, abs=1e-15)
+    assert backward.eer == pytest.approx(one.eer, abs=1e-12)
+
+
+def test_finest_far_means_no_or_one_false_accept():
+    """TAR@FAR down to what the pairs allow: at 1 / impostors exactly one impostor may pass, ties with it included."""
+    same = np.array([True, True, False, True, False, True, False])
+    scores = np.array([0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3])
+    with pytest.warns(UserWarning, match="fewer than 10 of 3"):
+        assert from_scores(scores, same).tar_at(1 / 3) == 3 / 4
+    scores[3] = 0.5  # ties with the second impostor: both pass or neither
+    with pytest.warns(UserWarning, match="fewer than 10 of 3"):
+        assert from_scores(scores, same).tar_at(1 / 3) == 2 / 4
+
+
+def test_scores_of_any_kind():
+    rng = np.random.default_rng(11)
+    labels = np.repeat(np.arange(30), 3)
+    pairs, same = all_pairs(labels)
+    embeddings = rng.normal(size=(90, 6)) + labels[:, None] % 7
+    one = evaluate_pairs(embeddings, pairs, same, identities=labels)
+    for kind in (np.asarray, torch.tensor, list):
+        other = evaluate_scores(kind(one.scores), kind(pairs), kind(same), identities=labels)
+        assert repr(other) == repr(one)
+        assert other.interval("eer", resamples=20) == one.interval("eer", resamples=20)
+    given_scores = one.scores.copy()
+    kept = evaluate_scores(given_scores, pairs, same)
+    given_scores[:] = 0
+    assert kept.auc == one.auc
+    wide = np.array([3e200, 1e-300, -5.0, -5e10])
+    fine = evaluate_scores(wide, np.arange(8).reshape(4, 2), [True, True, False, False])
+    assert (fine.auc, fine.eer) == (1, 0)
+    for name, scores in (("shape", np.ones(3)), ("dtype int64", same.astype(int)), ("NaN or inf", one.scores * np.nan)):
+        with pytest.raises(ValueError, match=f"scores: found {name}"):
+            evaluate_scores(scores, pairs, same)
+    with pytest.raises(ValueError, match="pairs: found indices 0 to 89, expected 0 to 79"):
+        evaluate_scores(one.scores, pairs, same, identities=labels[:80])
+
+
+def test_mcnemar_counts_the_pairs_that_one_alone_decides_rightly():
+    rng = np.random.default_rng(12)
+    n = 400
+    same, folds = np.arange(n) % 2 == 0, np.arange(n) * 10 // n
+    folds[::17] = -1
+    a, b = (from_scores(shift * same + rng.normal(size=n), same, folds=folds) for shift in (2.5, 1.5))
+    right = []
+    for result in (a, b):
+        threshold = dict(zip(range(10), result.fold_thresholds, strict=True))
+        rows = zip(result.scores, same, folds, strict=True)
+        right.append([(s >= threshold[f]) == k if f >= 0 else None for s, k, f in rows])
+    only_a = sum(x is not None and bool(x and not y) for x, y in zip(*right, strict=True))
+    only_b = sum(x is not None and bool(y and not x) for x, y in zip(*right, strict=True))
+    found = mcnemar(a, b)
+    assert (found.only_a, found.only_b) == (only_a, only_b)
+    total = only_a + only_b
+    tail = sum(math.comb(total, k) for k in range(min(only_a, only_b) + 1)) / 2**total
+    assert found.p_value == pytest.approx(min(1, 2 * tail))
+    assert found.p_value < 0.05
+    assert mcnemar(b, a) == (only_b, only_a, found.p_value)
+    assert mcnemar(a, a) == (0, 0, 1)
+    used = folds >= 0  # the two counts differ by the difference of the accuracies over all pairs
+    share_a, share_b = (np.mean([x for x in of if x is not None]) for of in right)
+    assert (only_a - only_b) / used.sum() == pytest.approx(share_a - share_b)
+    with pytest.raises(ValueError, match="b: its folds differ"):
+        mcnemar(a, from_scores(b.scores, same))
+
+
+def test_roc_needs_less_memory_than_sklearn():
+    rng = np.random.default_rng(13)
+    same = rng.random(400_000) < 0.5
+    scores = rng.normal(size=len(same)) + same
+    nobody = np.empty((0, 2), np.int64)
+
+    def ours():
+        result = VerificationResult(scores, same, nobody, None, nobody[:, 0])
+        return result.roc, result.auc, result.eer
+
+    peaks = []
+    for task in (ours, lambda: roc_curve(same, scores, drop_intermediate=False)):
+        tracemalloc.start()
+        try:
+            task()
+            peaks.append(tracemalloc.get_traced_memory()[1])
+        finally:
+            tracemalloc.stop()
+    assert peaks[0] < 0.75 * peaks[1]
 
 
 def test_gaussian_scores_have_the_closed_form_eer_and_auc():

@@ -80,7 +80,7 @@ def evaluate_identification(
         raise ValueError(f"probes: found {probe_rows.shape[1]} columns, expected {d}, as in gallery")
     names = check_labels("gallery_labels", gallery_labels, len(gallery_rows))
     wanted = check_labels("probe_labels", probe_labels, len(probe_rows))
-    if (names.dtype.kind == "i") != (wanted.dtype.kind == "i"):
+    if names.dtype.kind != wanted.dtype.kind:
         raise ValueError(f"probe_labels: found dtype {wanted.dtype}, expected {names.dtype}, as in gallery_labels")
     shown = _check_ranks(ranks)
     if block is not None and not (isinstance(block, (int, np.integer)) and block >= 1):

@@ -12,7 +12,7 @@ import numpy as np
 
 from facelearn.verification.checks import Array
 
-BLOCK = 2**16  # scores handled at a time
+BLOCK = 2**14  # scores handled at a time
 
 
 class Ranking:
@@ -91,10 +91,12 @@ class Ranking:
         keys = np.concatenate([self.genuine_keys, self.impostor_keys])
         keys.sort(kind="stable")  # a merge: both halves are sorted
         keys = keys[_run_lasts(keys)]  # (T,)
-        far, tar, thresholds = np.empty((3, 1 + len(keys)))
-        far[0], tar[0], thresholds[0] = 0.0, 0.0, np.inf
+        thresholds = np.empty(1 + len(keys))
+        thresholds[0] = np.inf
         np.negative(keys, out=thresholds[1:])
         del keys
+        far, tar = np.empty((2, len(thresholds)))
+        far[0] = tar[0] = 0.0
         for start in range(1, len(thresholds), BLOCK):
             part = slice(start, start + BLOCK)
             for rate, ranked in ((far, self.impostor_keys), (tar, self.genuine_keys)):
