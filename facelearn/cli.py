@@ -35,7 +35,7 @@ with the same command or with --resume; the result is the same as without the in
 
 TRAIN_EXAMPLES = """\
 examples:
-  # ten seconds an epoch on a laptop: 300 people who do not exist, 20 images each, measured on strangers
+  # seconds an epoch on a laptop: 300 people who do not exist, 20 images each, measured on strangers
   facelearn train --loss arcface:scale=8,margin=0.6 --run runs/arcface
   facelearn train --loss arcface --set scale=8 margin=0.6 --run runs/arcface       # the same
 

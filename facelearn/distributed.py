@@ -34,7 +34,10 @@ Augment = Callable[[Tensor, torch.Generator], Tensor]
 
 
 def start() -> None:
-    """Join the process group if `torchrun` started this process: NCCL with one GPU a rank, gloo without any."""
+    """Join the process group if `torchrun` started this process: one GPU a rank with NCCL, or CPUs alone with gloo.
+
+    ValueError where there are fewer GPUs than processes.
+    """
     if "TORCHELASTIC_RUN_ID" not in os.environ or dist.is_initialized():
         return
     if torch.cuda.is_available():
@@ -42,7 +45,7 @@ def start() -> None:
         if here >= devices:
             raise ValueError(f"--nproc-per-node: more processes than GPUs; expected at most {devices}")
         torch.cuda.set_device(here)
-    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
 
 
 def stop() -> None:
@@ -76,8 +79,8 @@ def together(act: Callable[[], T]) -> T | None:
 
 
 def _home() -> torch.device:
-    """Where small messages live: NCCL carries none from a CPU."""
-    return torch.device("cuda" if dist.get_backend() == "nccl" else "cpu")
+    """Where small messages live: on the CPU, unless there is NCCL alone, which carries none from there."""
+    return torch.device("cpu" if "cpu:" in dist.get_backend_config() else "cuda")
 
 
 class Shard(NamedTuple):

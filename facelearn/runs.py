@@ -496,8 +496,11 @@ def write_evaluation(folder: Path, name: str, result: VerificationResult, measur
 
 
 def _rows(run: Path) -> list[Record]:
-    path = run / "metrics.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    """Those of the epochs so far; if the file is lost or damaged they come back from the checkpoint at the end."""
+    try:
+        return json.loads((run / "metrics.json").read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return []
 
 
 def _write_metrics(run: Path, rows: list[Record]) -> None:

@@ -24,6 +24,7 @@ from torch import nn
 from facelearn import cli, losses, models, runs
 from facelearn.data import SyntheticFaces, standard
 from facelearn.training import ShiftAndGain, embed, fit, seed_everything
+from facelearn.verification import all_pairs, evaluate_pairs
 
 FEW = "synthetic:identities=8,images_per_identity=6,seed=3"
 SMALL = ["--data", FEW, "--batch-size", "16", "--width", "2", "--dim", "8", "--eval-every", "0"]
@@ -65,6 +66,17 @@ def test_a_run_is_the_training_that_fit_does(tmp_path: Path, capsys: pytest.Capt
     assert config["settings"]["batch_size"] == 16
     assert config["begun_with"]["torch"] == torch.__version__
     assert (tmp_path / "run" / "figures" / "loss.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_strangers_are_measured_during_training(tmp_path: Path) -> None:
+    words = [*SMALL[:-2], "--eval-every", 2]  # of three epochs: after the second and the last
+    assert run("train", "--run", tmp_path / "run", "--epochs", 3, *words) == 0
+    told = [row["tune_eer"] for row in rows(tmp_path / "run")]
+    assert told[0] == ""
+    tune = standard("tune", seed=3)
+    found = evaluate_pairs(embed(runs.load(tmp_path / "run"), tune), *all_pairs(tune.labels)).eer
+    assert float(told[1]) > 0
+    assert float(told[2]) == found
 
 
 def test_a_finished_run_is_not_repeated_and_other_settings_are_refused(
