@@ -30,8 +30,8 @@ from tqdm import tqdm
 
 T = TypeVar("T")
 WORK = ".fetch"  # hidden folder for what is not finished: the lock, *.part, folders being unpacked
-TRIES = 3  # attempts in a row that bring no new byte before the next address is asked,
-CONNECTIONS = 100  # and attempts in all: so many for one file are no accident
+TRIES = 3  # attempts in a row without a new byte, after which the next address is asked
+CONNECTIONS = 100  # attempts in all at one address
 SLOWEST = 1000  # bytes per second, on average over `timeout`: a server that only drips counts as silent
 BLOCK = 1 << 16
 
@@ -96,7 +96,8 @@ def run(main: Callable[[], None]) -> None:
     try:
         main()
     except KeyboardInterrupt:
-        sys.exit("\nInterrupted. What was done is kept: run the same command again to go on.")
+        print("\nInterrupted. What was done is kept: run the same command again to go on.", file=sys.stderr)
+        sys.exit(130)
     except (Stop, ValueError, OSError) as error:
         sys.exit(f"{Path(sys.argv[0]).name}: {error}")
 
@@ -193,8 +194,9 @@ def _retrieve(address: str, file: File, work: Path, timeout: float) -> str:
     """The checked file in ``work``. pooch moves it there only if its hash is right, and deletes it otherwise."""
     part = work / f"{file.name}.part"
     remote = "://" in address
-    if not file.known_hash:
-        (work / file.name).unlink(missing_ok=True)  # from another address: pooch would take it for this one
+    if not file.known_hash:  # nothing would tell what came from another address from what belongs here
+        (work / file.name).unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
     resumed = remote and part.exists()
     for last in (False, True):
         try:

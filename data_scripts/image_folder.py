@@ -167,8 +167,10 @@ def converted(path: Path, size: int | None, points: Any) -> bytes:
     image = ImageOps.exif_transpose(open_image(path.read_bytes(), str(path)))  # cameras store turned pictures lying
     if points is not None:
         image = align_image(image, points)
-    else:
-        image = ImageOps.fit(image, (size or 0, size or 0), Image.Resampling.LANCZOS)
+    elif size is not None:
+        side = min(image.size)
+        left, top = (image.width - side) // 2, (image.height - side) // 2
+        image = image.crop((left, top, left + side, top + side)).resize((size, size), Image.Resampling.LANCZOS)
     out = io.BytesIO()
     image.save(out, "PNG")
     return out.getvalue()

@@ -93,9 +93,8 @@ def fetch_all(folder: Path, only: str | None, sources: list[str], timeout: float
             with _fetch.whole(folder / "lfw") as partial:
                 _fetch.unpack(archive, partial, LIMIT, lambda name: name.removeprefix("lfw/"))
                 if not complete(partial):
-                    raise ValueError(
-                        f"{archive}: found {counts(partial)} images and people, expected {COUNT}, {PEOPLE}"
-                    )
+                    found = "{} images of {} people".format(*counts(partial))
+                    raise ValueError(f"{archive}: found {found}, expected {COUNT} of {PEOPLE}")
             print(f"lfw: unpacked, {COUNT:,} images of {PEOPLE:,} people; {archive.name} is no longer needed")
     return missing
 

@@ -8,7 +8,7 @@ Terms: free for research; credit AT&T Laboratories Cambridge, and cite Samaria a
 stochastic model for human face identification", 1994. These are real people: keep the images to yourself.
 Archives of it differ, the images do not: what is checked is the contents of the 400 files, not the archive.
 
-Then:  a folder per person, as facelearn.data reads it, in data/orl/orl_faces
+Then:  facelearn.data.ORL("data/orl/orl_faces")
 """
 
 from __future__ import annotations

@@ -72,12 +72,8 @@ class SyntheticFaces(ImageSet):
             identities, images_per_identity, size, seed, difficulty, split, nuisance=nuisance, fixed=fixed,
             first_shot=first_shot, kinship=kinship, family_size=family_size, label_noise=label_noise,
         )  # fmt: skip
-        self.identities, self.shots, self.traits, self.nuisance = (
-            plan.identities,
-            plan.shots,
-            plan.traits,
-            plan.nuisance,
-        )
+        self.identities, self.shots = plan.identities, plan.shots
+        self.traits, self.nuisance = plan.traits, plan.nuisance
         path = _cache_folder() / f"faces-{plan.digest()}.npz" if cache else None
         images = _load(path, (len(plan.labels), 3, size, size)) if path else None
         if images is None:

@@ -107,7 +107,7 @@ class Handler(BaseHTTPRequestHandler):
         if behaviour in ("drop", "dropplain", "junkdrop", "stall"):
             self.send(rest[: len(data) // 3 + 1])
             if behaviour == "stall" and len(rest) > len(data) // 3 + 1:
-                self.server.stop.wait(5)
+                self.server.stop.wait(60)
         elif behaviour in ("drip", "slow"):
             step = 1 if behaviour == "drip" else max(1, len(data) // 100)
             for i in range(0, len(rest), step):

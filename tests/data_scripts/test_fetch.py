@@ -94,14 +94,12 @@ def test_lies_about_the_length_where_none_is_known(server: Server, tmp_path: Pat
 def test_silence_is_a_broken_connection(server: Server, tmp_path: Path) -> None:
     began = time.monotonic()
     get(server, tmp_path, "stall", timeout=0.3)
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 60  # the server's silence lasts that long, twice
     assert server.sent.total() == len(DATA)
 
 
 def test_dripping_is_silence(server: Server, tmp_path: Path) -> None:
-    began = time.monotonic()
-    get(server, tmp_path, "drip", "ranges", timeout=0.2)
-    assert time.monotonic() - began < 10
+    get(server, tmp_path, "drip", "ranges", timeout=0.2)  # alone it would take four hours
     assert tree(tmp_path) == {"set.bin": DATA}
 
 
@@ -227,14 +225,23 @@ def test_killed_and_run_again(server: Server, tmp_path: Path) -> None:
 
 def test_two_at_once(server: Server, tmp_path: Path) -> None:
     both = [process(server, tmp_path, "slow") for _ in range(2)]
-    outputs = [p.communicate(timeout=60) for p in both]
+    outputs = [p.communicate(timeout=120) for p in both]
     assert [p.returncode for p in both] == [0, 0], outputs
     assert tree(tmp_path) == {"set.bin": DATA}
     assert len(server.asked) == 1
     assert server.sent.total() == len(DATA)
-    text = "".join(out for out, _ in outputs)
-    assert "waiting for it" in text
-    assert "already there" in text
+    assert sum("already there" in out for out, _ in outputs) == 1
+
+
+def test_the_second_waits_for_the_first(server: Server, tmp_path: Path) -> None:
+    with working_in(tmp_path):
+        second = process(server, tmp_path, "ranges")
+        assert second.stdout is not None
+        assert second.stdout.readline() == f"Another process works in {tmp_path}: waiting for it\n"
+        assert server.asked == []
+    second.communicate(timeout=120)
+    assert second.returncode == 0
+    assert tree(tmp_path) == {"set.bin": DATA}
 
 
 def test_folder_that_cannot_be_written(tmp_path: Path) -> None:
@@ -284,4 +291,4 @@ def test_interrupted(server: Server, tmp_path: Path) -> None:
     _, err = result.communicate(timeout=60)
     assert "run the same command again" in err
     assert "Traceback" not in err
-    assert result.returncode not in (0, None)
+    assert result.returncode == 130
