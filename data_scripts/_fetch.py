@@ -69,13 +69,15 @@ class File:
 # ---- the five steps of a script: arguments, folder, fetch, unpack or convert, report
 
 
-def arguments(doc: str | None, name: str, mirrors: bool = True) -> argparse.ArgumentParser:
-    """A parser whose ``--help`` is the docstring of the script, with the options that all scripts share."""
+def arguments(doc: str | None, name: str | None, mirrors: bool = True) -> argparse.ArgumentParser:
+    """A parser whose ``--help`` is the docstring of the script, with the options that all scripts share.
+
+    ``name``: of the folder that things go to by default, in ``$FACELEARN_DATA``, else in ``data``.
+    """
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     home = Path(os.environ.get("FACELEARN_DATA") or "data")
-    parser.add_argument(
-        "--to", type=Path, default=home / name, metavar="FOLDER", help="where it goes (default: %(default)s)"
-    )
+    told = "where it goes" + (" (default: %(default)s)" if name else "")
+    parser.add_argument("--to", type=Path, default=home / name if name else None, metavar="FOLDER", help=told)
     if mirrors:
         parser.add_argument(
             "--from",
@@ -312,14 +314,14 @@ def unpack(archive: Path, folder: Path, limit: int, keep: Callable[[str], str | 
     total = written = 0
     try:
         for name, size, source in _members(archive, folder):
-            _check_name(archive, name)
+            check_name(archive, name)
             total += size
             if total > limit:
                 raise ValueError(f"{archive}: {name!r}: found {total:,} bytes up to here, expected {limit:,} at most")
             inside = keep(name)
             if inside is None:
                 continue
-            _check_name(archive, inside)
+            check_name(archive, inside)
             path = folder / inside
             path.parent.mkdir(parents=True, exist_ok=True)
             with open(path, "xb") as out, source() as stream:
@@ -353,12 +355,13 @@ def _members(archive: Path, folder: Path) -> Iterator[Member]:
         for member in tar:
             if not (member.isreg() or member.isdir()):
                 raise ValueError(f"{archive}: {member.name!r}: found a link or device, expected files only")
-            tarfile.data_filter(member, str(folder))  # Python's own checks on top of `_check_name`
+            tarfile.data_filter(member, str(folder))  # Python's own checks on top of `check_name`
             if member.isreg():
                 yield member.name, member.size, lambda member=member: tar.extractfile(member)  # type: ignore[misc]
 
 
-def _check_name(archive: Path, name: str) -> None:
+def check_name(archive: Path, name: str) -> None:
+    """ValueError where a name from an archive could lead out of the folder that it is joined to, on any system."""
     parts = name.split("/")
     if not name or name.startswith("/") or ".." in parts or any(c in name for c in "\\:\0"):
         raise ValueError(f"{archive}: found a member named {name!r}, expected names that stay inside the folder")

@@ -71,8 +71,7 @@ class Report:
 
 
 def main() -> None:
-    parser = _fetch.arguments(__doc__, "faces", mirrors=False)
-    parser.set_defaults(to=None)
+    parser = _fetch.arguments(__doc__, None, mirrors=False)
     parser.add_argument("source", type=Path, help="the folder with a folder per person")
     parser.add_argument("--size", type=int, metavar="N", help="middle square of each image, N x N pixels")
     parser.add_argument("--landmarks", type=Path, metavar="FILE", help="align by these to 112 x 112 instead")

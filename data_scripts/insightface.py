@@ -44,8 +44,8 @@ Each is a folder with train.rec, train.idx and property (and, for most, lst), an
 Terms: "for non-commercial research purposes only" (the InsightFace project, for its sets and what is trained on them).
 CASIA-WebFace was given out on a signed agreement with the Institute of Automation, CAS. Microsoft withdrew MS-Celeb-1M,
 from which both MS1M sets are made, in 2019: its images were taken from the web without consent, and many institutions
-no longer allow its use. Ask yours before you train on it. DigiFace-1M (microsoft/DigiFace1M) is a set of rendered faces
-that avoids the question, and data_scripts/render_faces.py makes one of your own.
+no longer allow its use. Ask yours before you train on it. Rendered faces avoid the question: DigiFace-1M (see
+github.com/microsoft/DigiFace1M for its own terms), or what data_scripts/render_faces.py draws.
 
 Verification sets come inside those archives: lfw.bin, cfp_fp.bin, agedb_30.bin, calfw.bin, cplfw.bin, 112 x 112, 6,000
 or 7,000 pairs each. Cite the makers of each: Huang et al. 2007 (LFW), Sengupta et al. 2016 (CFP), Moschoglou et al.

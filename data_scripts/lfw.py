@@ -8,14 +8,15 @@
 
 Terms: a research benchmark without explicit licence, of photographs from the news. Cite Huang, Ramesh, Berg,
 Learned-Miller, UMass Amherst TR 07-49, 2007. Its authors ask that no result on it be taken to show that a system is
-fit for commercial use; it says nothing about children, the old, or most of the world. Do not publish the images.
+fit for commercial use: few women, hardly any children or old people, many ethnicities not at all. Do not publish the
+images.
 
 The university's own site is often closed; scikit-learn's copies at figshare hold the same files. people*.txt are on
 the university's site alone: where it does not answer, get them elsewhere and name their folder with --from.
 
-Landmarks are nobody's to fetch with a known hash: take `data/lfw_landmark.txt` from the repository
-clcarwin/sphereface_pytorch (MIT; found by MTCNN), or your own detector's: lines `Name/Name_0001.jpg x1 y1 ... x5 y5`,
-the points left eye, right eye, nose, left and right corner of the mouth, as they stand in the picture.
+Landmarks have to be brought by hand, since nobody publishes a hash of them: `data/lfw_landmark.txt` of the repository
+github.com/clcarwin/sphereface_pytorch (MIT), or your own detector's. Lines `Name/Name_0001.jpg x1 y1 ... x5 y5`: left
+eye, right eye, nose, left and right corner of the mouth, as they stand in the picture.
 
 Then:  facelearn.data.LFWPairs("data/lfw/pairs.txt", "data/lfw/aligned112")
 """
@@ -34,8 +35,8 @@ from data_scripts._fetch import File, Stop
 
 UMASS = "http://vis-www.cs.umass.edu/lfw/"
 FIGSHARE = "https://ndownloader.figshare.com/files/"
-# SHA-256 and figshare's numbers: scikit-learn 1.9, sklearn/datasets/_lfw.py; the size: TensorFlow Datasets,
-# url_checksums/lfw.txt; the MD5 sums: torchvision, datasets/lfw.py.
+# SHA-256 and figshare's numbers: scikit-learn 1.9, sklearn/datasets/_lfw.py; the size (and the same SHA-256):
+# TensorFlow Datasets, url_checksums/lfw.txt; the MD5 sums: torchvision, datasets/lfw.py.
 IMAGES = File(
     "lfw.tgz",
     (FIGSHARE + "5976018", UMASS + "lfw.tgz"),
@@ -121,6 +122,7 @@ def align_all(target: Path, source: Path, landmarks: Path) -> None:
     with _fetch.whole(target) as partial:
         for file in _fetch.progress(read_files(source, wanted), "aligning"):
             name = "/".join(file.path.split("/")[-2:])
+            _fetch.check_name(source, name)
             if name not in points:
                 raise ValueError(f"{landmarks}: found no line for {name}, expected one for each image of {source}")
             data = io.BytesIO()

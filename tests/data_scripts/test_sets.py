@@ -304,6 +304,15 @@ def test_lfw_alignment_that_fails_leaves_nothing(tmp_path: Path, small_lfw: dict
     assert tree(tmp_path / "out") == {}
 
 
+def test_lfw_alignment_writes_nowhere_else(tmp_path: Path) -> None:
+    """Archive and landmarks both from a stranger, who agree on a name that leads out."""
+    (tmp_path / "in.tgz").write_bytes(packed({"a/../evil.jpg": encoded(picture(0, 60))}))
+    points = landmarks(tmp_path / "points.txt", ["../evil.jpg"])
+    status, _, err = call(lfw, "--to", tmp_path / "out", "--landmarks", points, "--images", tmp_path / "in.tgz")
+    assert (status, "expected names that stay inside" in err) == (1, True)
+    assert not list(tmp_path.rglob("evil.jpg"))
+
+
 @real
 def test_lfw_alignment_repeats_the_aligned_set(tmp_path: Path) -> None:
     """Crops made outside this project, from the same photographs and landmarks, and stored as JPEG of quality 90."""
