@@ -41,8 +41,9 @@ def save(folder: Path, records: dict[int, bytes], index: bool = True) -> Path:
         lines.append(f"{key}\t{len(data)}\n")
         data += record
     path.write_bytes(data)
-    if index:
-        path.with_suffix(".idx").write_text("".join(lines))
+    path.with_suffix(".idx").write_text("".join(lines))
+    if not index:
+        path.with_suffix(".idx").unlink()
     return path
 
 
@@ -106,13 +107,14 @@ def test_records_cut_at_the_magic_number(tmp_path: Path) -> None:
         0: part(1, head + IMAGES[0] + tail) + part(2, b"") + part(2, b"abcd") + part(3, b"xyz"),
         1: part(1, struct.pack("<IfQQ", 2, 0.0, 0, 0) + struct.pack("<f", 1.0)) + part(3, IMAGES[1]),
         2: part(1, struct.pack("<If", 0, 2.0)) + part(3, bytes(12) + IMAGES[2]),
+        3: part(1, struct.pack("<If", 2, 0.0)) + part(3, bytes(12) + struct.pack("<ff", 3.0, 9.0) + IMAGES[3]),
     }
     path = save(tmp_path, records)
     for faces in (RecordIO(path), RecordIO(save(tmp_path, records, index=False))):
         assert faces.record(0).data == IMAGES[0] + tail + MAGIC + MAGIC + b"abcd" + MAGIC + b"xyz"
         assert faces.record(1).labels.tobytes() == struct.pack("<f", 1.0) + MAGIC
-        assert faces.labels.tolist() == [0, 1, 2]
-        assert [label for _, label in faces] == [0, 1, 2]
+        assert faces.labels.tolist() == [0, 1, 2, 3]
+        assert [label for _, label in faces] == [0, 1, 2, 3]
         assert torch.equal(faces[2][0], to_float(torch.from_numpy(decoded(IMAGES[2]))))
     write_recordio(tmp_path / "again.rec", [(0.0, faces.record(0).data), ([1.0, 2.0], IMAGES[1])])
     again = (tmp_path / "again.rec").read_bytes()
@@ -255,6 +257,9 @@ def test_damage_is_named_with_its_place(tmp_path: Path) -> None:
         path.write_bytes(data[:where] + damage + data[where + len(damage) :])
         with pytest.raises(ValueError, match=rf"train\.rec: {message}"):
             read_all(path)
+    path.write_bytes(data[: second + 4] + struct.pack("<I", 20) + data[second + 8 :])
+    with pytest.raises(ValueError, match=rf"offset {second}: found 20 bytes, expected a header of 24"):
+        _ = RecordIO(path).labels
     path.write_bytes(data)
     with pytest.raises(ValueError, match=r"train.rec: offset 0: record 0: found 5 bytes that begin with 6162636465"):
         RecordIO(path)[0]
@@ -334,8 +339,6 @@ def test_missing_and_empty_and_foreign_files(tmp_path: Path) -> None:
 @given(st.data(), st.booleans())
 def test_random_damage_raises_value_error_or_nothing(tmp_path: Path, data: st.DataObject, index: bool) -> None:
     path = save(tmp_path, TINY, index)
-    if not index:
-        path.with_suffix(".idx").unlink(missing_ok=True)
     content = bytearray(path.read_bytes())
     for _ in range(data.draw(st.integers(1, 4))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
