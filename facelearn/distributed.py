@@ -17,16 +17,19 @@ With one process nothing here does anything.
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from facelearn.losses.base import Loss
+from facelearn.losses.margin import MarginHead
 from facelearn.losses.parallel import GatherRows, gather_labels
 
 T = TypeVar("T")
@@ -83,6 +86,12 @@ def _home() -> torch.device:
     return torch.device("cpu" if "cpu:" in dist.get_backend_config() else "cuda")
 
 
+def _may_have_group(module: nn.Module) -> bool:
+    """Is it a loss that gathers the batch of all ranks, if told so?"""
+    known = inspect.signature(type(module)).parameters
+    return isinstance(module, Loss) and ("process_group" in known or "frame" in known)
+
+
 class Shard(NamedTuple):
     """Which rows of a tensor a rank holds."""
 
@@ -100,7 +109,15 @@ class Ranks:
         self.rank, self.size = (dist.get_rank(), dist.get_world_size()) if several else (0, 1)
         self.net, self.loss = net, loss
         self.shards = shards(loss)
-        self.class_parallel = any(getattr(m, "process_group", None) is not None for m in loss.modules())
+        groups = {type(m).__name__: getattr(m, "process_group", None) for m in loss.modules() if _may_have_group(m)}
+        self.class_parallel = any(group is not None for group in groups.values())
+        if isinstance(net, DistributedDataParallel):
+            raise ValueError("net: DistributedDataParallel; expected the net inside it, which fit wraps by itself")
+        for name, group in groups.items():
+            ranks = 1 if group is None else group.size()
+            if self.class_parallel and ranks != self.size:
+                raise ValueError(f"loss: {name} is for {ranks} processes; expected process_group=dist.group.WORLD"
+                                 f" in every part, as there are {self.size}")  # fmt: skip
 
     # ---- before the first step
 
@@ -233,11 +250,9 @@ class Ranks:
 def shards(loss: nn.Module) -> dict[str, Shard]:
     """The parameters of which this rank holds some rows, by name."""
     found: dict[str, Shard] = {}
-    for path, module in loss.named_modules():
-        head: Any = module
-        group = getattr(head, "process_group", None)
-        if group is not None and hasattr(head, "first_class"):
-            each = -(-head.num_classes // group.size())  # classes of every rank but the last
+    for path, head in loss.named_modules():
+        if isinstance(head, MarginHead) and head.process_group is not None:
+            each = -(-head.num_classes // head.process_group.size())  # classes of every rank but the last
             rows = (n * head.num_subcenters for n in (head.first_class, each, head.num_classes))
             found[f"{path}.weight".lstrip(".")] = Shard(*rows)
     return found

@@ -163,6 +163,7 @@ def _one_loss(stem: str, options: dict[str, Any], dim: int, classes: int, common
     known = set(inspect.signature(kind).parameters)
     if "frame" in known:  # handed on
         known |= set(inspect.signature(MarginHead).parameters)
+    common = {name: value for name, value in common.items() if name in known}
     known -= {"embedding_dim", "num_classes", "frame", "process_group", "reduction", "validate", "generator"}
     if stem == "discface":
         base_stem = options.pop("base", "normface")
@@ -172,7 +173,7 @@ def _one_loss(stem: str, options: dict[str, Any], dim: int, classes: int, common
     if unknown:
         raise ValueError(f"loss: {stem} has no {', '.join(unknown)}; expected some of {', '.join(sorted(known))}")
     sized = issubclass(kind, ClassLoss) and stem != "discface"
-    return get(stem, *((dim, classes) if sized else ()), **options, **({} if stem == "discface" else common))
+    return get(stem, *((dim, classes) if sized else ()), **options, **common)
 
 
 def make_data(words: str, size: int | None = None) -> Any:
@@ -266,6 +267,8 @@ def train(
         raise ValueError(f"data: images of {height} x {width} pixels; expected square ones")
     net = net_from(words)
     loss, on_step = make_loss(settings.loss, settings.dim, classes, **_group(settings))
+    if settings.class_parallel and not distributed.Ranks(net, loss).shards:
+        raise ValueError(f"class_parallel: {settings.loss} has no class weights to share out; expected an angular head")
     if settings.float64:
         net.double(), loss.double()
     augment = ShiftAndGain() if settings.augment else None

@@ -130,6 +130,11 @@ def fail_together(folder: Path) -> None:
         train("softmax", path if rank == 0 else folder / "elsewhere")
     with pytest.raises(OSError if rank == 0 else ValueError, match="cannot be written" if rank == 0 else "rank 0"):
         train("softmax", folder)
+    with pytest.raises(ValueError, match="net: DistributedDataParallel; expected the net inside it"):
+        fit(nn.parallel.DistributedDataParallel(net), loss, image_set(), epochs=1, batch_size=12, device="cpu")
+    mixed = losses.Joint((1.0, LOSSES["arcface"](process_group=dist.group.WORLD)), (0.1, losses.Center(D, CLASSES)))
+    with pytest.raises(ValueError, match="loss: Center is for 1 processes; expected"):
+        fit(net, mixed, image_set(), epochs=1, batch_size=12, device="cpu")
     bad = image_set()
     bad.images = bad.images.double()  # not in memory as bytes: passes through a DataLoader
     bad.images[5] = torch.nan
