@@ -283,7 +283,10 @@ def test_full_disk(server: Server, tmp_path: Path) -> None:
 
 
 def test_interrupted(server: Server, tmp_path: Path) -> None:
-    result = process(server, tmp_path, "slow")
+    def heed() -> None:  # where this runs in the background of a shell, interrupts are ignored, by its children too
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    result = process(server, tmp_path, "slow", preexec_fn=heed)
     while not (tmp_path / ".fetch" / "set.bin.part").exists():
         time.sleep(0.005)
         assert result.poll() is None
