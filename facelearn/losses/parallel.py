@@ -118,7 +118,8 @@ def gather_labels(labels: Tensor, group: ProcessGroup | None) -> Tensor:
 
 def concatenate(rows: Tensor, group: ProcessGroup) -> Tensor:
     everyone = rows.new_empty(group.size() * len(rows), *rows.shape[1:])
-    dist.all_gather(list(everyone.chunk(group.size())), rows.contiguous(), group=group)
+    rows = rows.detach().contiguous()  # a backend that holds on to it for a moment must not hold its graph
+    dist.all_gather(list(everyone.chunk(group.size())), rows, group=group)
     return everyone
 
 
@@ -157,7 +158,7 @@ class AddUp(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, value: Tensor, group: ProcessGroup) -> Tensor:
-        return everywhere(value.clone(), group)
+        return everywhere(value.detach().clone(), group)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
