@@ -6,7 +6,7 @@
 
 A run folder holds `config.json` (every setting, and the versions it was begun with), `metrics.csv` and `metrics.json`
 (a row per epoch), `checkpoint.safetensors` (to resume from), `model.safetensors` (the trained net), `figures/`, and
-`evaluation.json` where it was measured. Each file is written whole or not at all.
+`evaluation_<set>.json` for each set it was measured on. Each file is written whole or not at all.
 
 A loss is named by its stem in `facelearn.losses`, with its keywords, and weighted sums of losses are written as such:
 
@@ -30,6 +30,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
@@ -306,6 +307,10 @@ def train(
         more = {"settings": dataclasses.asdict(settings), "image_size": height}
         save_net(run / "model.safetensors", net, words, more)
         _draw_losses(run, records, settings)
+        if tune is not None and not (run / "evaluation_open.json").exists():
+            result = evaluate(net, strangers(settings.data, "open"))
+            path = write_evaluation(run, "open", result, numbers(result, resamples=0))
+            say(f"EER on people of the split open: {result.eer:.2%}; more in {path}")
     return records
 
 
@@ -488,8 +493,9 @@ def write_evaluation(folder: Path, name: str, result: VerificationResult, measur
     figures.use_style()
     fig, ax = plt.subplots()
     far, tar, _ = result.roc
-    ax.plot(far, tar, color=figures.colour("arcface"))
-    ax.set(xscale="log", xlim=(max(1 / result.num_impostor, 1e-6), 1), ylim=(0, 1.01), xlabel="false accept rate",
+    shown = np.searchsorted(far, np.geomspace(1 / result.num_impostor, 1, 500), side="right") - 1  # of millions
+    ax.plot(far[shown], tar[shown], color=figures.colour("arcface"))
+    ax.set(xscale="log", xlim=(1 / result.num_impostor, 1), ylim=(0, 1.01), xlabel="false accept rate",
            ylabel="true accept rate", title=f"ROC on {name}, EER {result.eer:.2%}")  # fmt: skip
     _save_figure(folder / "figures" / f"roc_{name}.png", fig)
     return folder / f"evaluation_{name}.json"

@@ -68,15 +68,28 @@ def test_a_run_is_the_training_that_fit_does(tmp_path: Path, capsys: pytest.Capt
     assert (tmp_path / "run" / "figures" / "loss.png").read_bytes()[:4] == b"\x89PNG"
 
 
-def test_strangers_are_measured_during_training(tmp_path: Path) -> None:
+def few_strangers(words: str, split: str) -> SyntheticFaces:
+    """Instead of the standard sets, which take a while."""
+    return standard(split, identities=12, images_per_identity=6, seed=runs.parse(words, "")[1]["seed"])
+
+
+def test_strangers_are_measured_during_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert runs.strangers("synthetic:identities=8,difficulty=0.6", "tune").images.shape == (1000, 3, 32, 32)
+    monkeypatch.setattr(runs, "strangers", few_strangers)
     words = [*SMALL[:-2], "--eval-every", 2]  # of three epochs: after the second and the last
     assert run("train", "--run", tmp_path / "run", "--epochs", 3, *words) == 0
     told = [row["tune_eer"] for row in rows(tmp_path / "run")]
     assert told[0] == ""
-    tune = standard("tune", seed=3)
-    found = evaluate_pairs(embed(runs.load(tmp_path / "run"), tune), *all_pairs(tune.labels)).eer
     assert float(told[1]) > 0
-    assert float(told[2]) == found
+
+    def eer(split: str) -> float:
+        people = few_strangers(FEW, split)
+        return evaluate_pairs(embed(runs.load(tmp_path / "run"), people), *all_pairs(people.labels)).eer
+
+    assert float(told[2]) == eer("tune")
+    measured = json.loads((tmp_path / "run" / "evaluation_open.json").read_text())
+    assert measured["numbers"]["eer"]["value"] == eer("open")
+    assert (tmp_path / "run" / "figures" / "roc_open.png").exists()
 
 
 def test_a_finished_run_is_not_repeated_and_other_settings_are_refused(
@@ -340,10 +353,7 @@ def test_evaluate_refuses_what_is_no_net(finished: Path, tmp_path: Path, capsys:
 def test_compare_pairs_by_seed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def few(words: str, split: str) -> SyntheticFaces:
-        return standard(split, identities=12, images_per_identity=6, seed=runs.parse(words, "")[1]["seed"])
-
-    monkeypatch.setattr(runs, "strangers", few)
+    monkeypatch.setattr(runs, "strangers", few_strangers)
     words = ["compare", "--losses", "softmax", "arcface:scale=8,margin=0.3", "--seeds", 2, "--out", tmp_path,
              "--data", FEW, "--epochs", 1, "--batch-size", 16, "--width", 2]  # fmt: skip
     assert run(*words) == 0
