@@ -4,7 +4,8 @@
 ranks are gathered, each rank meets them with its own classes (`tiles.py`), and a handful of `(B,)` vectors are added
 up: target cosines, maxima and sums of the log-sum-exp. The statistics of a head (t, μ, σ) are those of all batches.
 
-**Pair losses** gather the embeddings too: a sample's positives and negatives are mostly on other ranks.
+**Pair losses** gather the embeddings too: a sample's positives and negatives are mostly on other ranks. Each rank forms
+the loss of all anchors, in the time and memory that one process takes for the whole batch.
 
 **Center** counts the samples of a class in all batches before it moves a centre; **Ring** starts from the mean length
 of all.
