@@ -399,7 +399,7 @@ def _compare_real(arguments: list[str]) -> None:
     rest = [word for i, word in enumerate(arguments) if word not in ("--data", "--data=lfw")
             and not (i and arguments[i - 1] == "--data")]  # fmt: skip
     sys.argv = ["facelearn compare --data lfw", *rest]
-    runpy.run_module("facelearn.real_faces", run_name="__main__", alter_sys=True)
+    runpy.run_module("facelearn.real_faces", run_name="__main__")
 
 
 def _render(options: argparse.Namespace) -> None:

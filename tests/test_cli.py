@@ -428,3 +428,17 @@ def test_images_on_disk_train_and_insightface_pairs_are_measured(
     assert found["genuine"] == sum(same)
     assert "low" not in found["numbers"]["auc"]  # who it is is not in the file, so there is no interval over people
     assert run("evaluate", "--run", tmp_path / "a", "--on", f"bin:{files[0]}") == 2
+
+
+def test_digits_train_and_the_experiment_on_real_faces_has_its_own_options(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["--data", "digits", "--net", "digit", "--dim", 2, "--loss", "softmax", "--epochs", 2, "--no-augment"]
+    assert run("train", "--run", tmp_path / "digits", *words) == 0
+    assert losses_of(tmp_path / "digits")[1] < losses_of(tmp_path / "digits")[0]
+    pytest.importorskip("skimage")
+    monkeypatch.setattr(sys, "argv", ["facelearn"])  # restored afterwards
+    with pytest.raises(SystemExit) as caught:
+        run("compare", "--data", "lfw", "--help")
+    assert caught.value.code == 0
+    assert "usage: facelearn compare --data lfw" in capsys.readouterr().out
