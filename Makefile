@@ -8,7 +8,7 @@ JOBS   ?= 2
 export OMP_NUM_THREADS ?= 1
 export PYTHONHASHSEED  ?= 0
 
-.PHONY: lab test help setup lint unit chapters execute results assets gpu bench clean
+.PHONY: lab test help setup lint unit chapters execute results protocol assets site gpu bench clean
 .DEFAULT_GOAL := help
 
 lab: setup            ## open JupyterLab in course/  [HOST=127.0.0.1 PORT=8888 ARGS="--no-browser"]
@@ -49,9 +49,15 @@ execute: setup        ## run the chapters and store their outputs in both langua
 results: setup        ## the full runs behind the claims, resumable  [CHAPTER=12]
 	$(PY) tools/results.py --jobs $(JOBS) $(CHAPTER)
 
+protocol: setup       ## settings of every loss and the table that compares them on synthetic faces, resumable
+	$(PY) tools/protocol.py --jobs $(JOBS)
+
 assets: setup         ## draw the stored pictures and animations again  [CHAPTER=12]
 	$(PY) tools/assets.py $(CHAPTER)
 	$(if $(CHAPTER),,$(PY) tools/readme_picture.py)
+
+site: setup           ## the HTML site in both languages, into _site/
+	$(PY) tools/site.py
 
 gpu:                  ## run the chapters as plain scripts at the full budget; needs torch, not Jupyter  [CHAPTER=12]
 	PYTHONPATH="$(CURDIR)" $(if $(wildcard $(PY)),$(PY),$(PYTHON)) tools/gpu.py $(CHAPTER)

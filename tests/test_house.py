@@ -29,7 +29,7 @@ def test_requirements_are_exact_pins_that_the_constraints_share():
 
 
 @pytest.mark.parametrize(
-    "group", ["dependencies", *(g for g in PROJECT["optional-dependencies"] if g not in ("site", "bench"))]
+    "group", ["dependencies", *(g for g in PROJECT["optional-dependencies"] if g != "bench")]
 )
 def test_pins_lie_within_the_ranges_of_the_package(group):
     wanted = PROJECT["dependencies"] if group == "dependencies" else PROJECT["optional-dependencies"][group]

@@ -94,7 +94,7 @@ class LGM(Classifier):
         return classification + self.likelihood_weight * (own + own_log_det)
 
     def scores(self, embeddings: Tensor) -> Tensor:
-        """Log-likelihood of every class up to a constant, no margin: -d_k - ½ log |Λ_k|.  (B, C)"""
+        """Log-likelihood of every class up to a constant, no margin: `-d_k - ½ Σ_t log Λ_kt`.  (B, C)"""
         return -self.distances(embeddings) - self.half_log_det()
 
 

@@ -53,11 +53,12 @@ def evaluate_identification(
     strings, the person of each image. The score of a probe and a person is the best cosine over that person's gallery
     images. A probe is *mated* if its person is in the gallery; the others are the impostors of open-set measures.
 
-    rank of a mated probe = 1 + the number of OTHER people whose score is at least as high as that of its own person
-        (ties count against it: an embedding that maps all faces to one point ranks last, not first)
-    rank-k identification rate = mated probes of rank <= k / mated probes                             (CMC, closed set)
-    FAR(t) = non-mated probes whose best score is >= t / non-mated probes          (false alarm rate, ISO's FPIR)
-    DIR(t, k) = mated probes of rank <= k and own score >= t / mated probes       (ISO's TPIR = 1 - FNIR)
+    Definitions:
+        rank of a mated probe = 1 + the number of OTHER people whose score is at least as high as that of its own
+            person (ties count against it: an embedding that maps all faces to one point ranks last, not first)
+        rank-k identification rate = mated probes of rank <= k / mated probes                         (CMC, closed set)
+        FAR(t) = non-mated probes whose best score is >= t / non-mated probes      (false alarm rate, ISO's FPIR)
+        DIR(t, k) = mated probes of rank <= k and own score >= t / mated probes   (ISO's TPIR = 1 - FNIR)
 
     Sources: Phillips, Grother & Micheals, "Evaluation Methods in Face Recognition", Handbook of Face Recognition (Li &
     Jain, 2nd ed. 2011, ch. 21); ISO/IEC 19795-1:2021 (identification rates).
@@ -331,6 +332,9 @@ class IdentificationResult:
         K / (K - 1), t has K - 1 degrees of freedom, K the number of mated people, for "dir@" the smaller of the two
         numbers. An estimate of exactly 0 or 1 gives an interval of no width. With fewer than 4 people there is none.
         by="probes": probes drawn as if they were independent; too short where people repeat.
+
+        Simulated coverage of 95 % intervals (rank 1 and DIR@0.1; 20 to 200 people of each kind with 2 to 6 probes, 200
+        rounds, standard error .015): .92 to .97; drawing probes gives .80 to .93.
         """
         names = [f"rank{k}" for k in self.ranks] if names is None else names
         return bootstrap.intervals(self, names, level, resamples, seed, by)
