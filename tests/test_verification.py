@@ -249,7 +249,7 @@ def test_roc_needs_less_memory_than_sklearn():
 
     def ours():
         result = VerificationResult(scores, same, nobody, None, nobody[:, 0])
-        return result.roc, result.auc, result.eer
+        return result.roc
 
     peaks = []
     for task in (ours, lambda: roc_curve(same, scores, drop_intermediate=False)):

@@ -31,9 +31,14 @@ class Ranking:
         self._kinds = (same, ~same) if chosen is None else (same & chosen, ~same & chosen)  # each (P,)
         self.genuine_keys, self.impostor_keys = (_sorted_keys(scores, kind) for kind in self._kinds)  # (G,), (I,)
         self.accepted = np.flatnonzero(_run_lasts(self.genuine_keys)) + 1  # (S,)
-        steps = self.steps
-        self.impostors_above = np.searchsorted(self.impostor_keys, steps, side="left")  # (S,)
-        self.impostors_accepted = np.searchsorted(self.impostor_keys, steps, side="right")  # (S,)
+
+    @cached_property
+    def impostors_above(self) -> Array:
+        return np.searchsorted(self.impostor_keys, self.steps, side="left")  # (S,)
+
+    @cached_property
+    def impostors_accepted(self) -> Array:
+        return np.searchsorted(self.impostor_keys, self.steps, side="right")  # (S,)
 
     @property
     def steps(self) -> Array:
@@ -86,22 +91,26 @@ class Ranking:
     def rates(self) -> tuple[Array, Array, Array]:
         """FAR, TAR and threshold (1 + T,) at inf and at each of the T distinct scores of either kind.
 
-        In blocks: beside the result this needs two more numbers a score while it merges, and none later.
+        In blocks and in place: where no scores tie, nothing but the result is held.
         """
-        keys = np.concatenate([self.genuine_keys, self.impostor_keys])
-        keys.sort(kind="stable")  # a merge: both halves are sorted
-        keys = keys[_run_lasts(keys)]  # (T,)
-        thresholds = np.empty(1 + len(keys))
-        thresholds[0] = np.inf
-        np.negative(keys, out=thresholds[1:])
-        del keys
-        far, tar = np.empty((2, len(thresholds)))
-        far[0] = tar[0] = 0.0
-        for start in range(1, len(thresholds), BLOCK):
-            part = slice(start, start + BLOCK)
-            for rate, ranked in ((far, self.impostor_keys), (tar, self.genuine_keys)):
-                rate[part] = np.searchsorted(ranked, -thresholds[part], side="right") / len(ranked)
-        return far, tar, thresholds
+        num_genuine, num_impostor = len(self.genuine_keys), len(self.impostor_keys)
+        keys = np.concatenate([[-np.inf], self.genuine_keys, self.impostor_keys])
+        keys.sort(kind="stable")  # a merge: its parts are sorted
+        last = _run_lasts(keys)
+        far, tar = np.empty((2, np.count_nonzero(last)))
+        done = below = 0
+        for start in range(0, len(keys), BLOCK):
+            accepted = np.flatnonzero(last[start : start + BLOCK]) + start  # scores of either kind, without the -inf
+            step = keys[accepted]
+            if not len(step):
+                continue
+            within = self.genuine_keys[below : np.searchsorted(self.genuine_keys, step[-1], side="right")]
+            genuine = below + np.searchsorted(within, step, side="right")
+            place = slice(done, done + len(step))
+            far[place], tar[place] = (accepted - genuine) / num_impostor, genuine / num_genuine
+            np.negative(step, out=keys[place])  # never ahead of what is still to be read
+            done, below = place.stop, below + len(within)
+        return far, tar, keys if done == len(keys) else keys[:done].copy()
 
 
 class Weights(NamedTuple):
