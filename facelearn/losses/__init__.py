@@ -31,6 +31,7 @@ from facelearn.losses.mv_softmax import MVSoftmax
 from facelearn.losses.normface import NormFace
 from facelearn.losses.npcface import NPCFace
 from facelearn.losses.ring import Ring
+from facelearn.losses.sampling import touched_rows_only
 from facelearn.losses.softmax import Softmax
 from facelearn.losses.sphereface import SphereFace
 from facelearn.losses.subcenter_arcface import SubCenterArcFace
@@ -73,6 +74,7 @@ __all__ = [
     "Loss",
     "MarginHead",
     "get",
+    "touched_rows_only",
 ]
 
 
