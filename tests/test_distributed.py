@@ -37,6 +37,12 @@ def joint() -> nn.Module:
     return losses.Joint((1.0, losses.Softmax(D, CLASSES)), (0.1, losses.Center(D, CLASSES)))
 
 
+def mixed(**more: Any) -> nn.Module:
+    """With a group: a head in shards, centres of all ranks, and a plain softmax that sees its own rank's rows alone."""
+    head = losses.ArcFace(D, CLASSES, scale=8, margin=0.3, **more)
+    return losses.Joint((1.0, head), (0.1, losses.Center(D, CLASSES, **more)), (0.5, losses.Softmax(D, CLASSES)))
+
+
 LOSSES: dict[str, Callable[..., nn.Module]] = {
     "softmax": lambda: losses.Softmax(D, CLASSES),
     "arcface": lambda **more: losses.ArcFace(D, CLASSES, scale=8, margin=0.3, **more),
@@ -46,13 +52,15 @@ LOSSES: dict[str, Callable[..., nn.Module]] = {
     "elasticface": lambda **more: losses.ElasticFace(D, CLASSES, scale=8, std=0.1, **more),
     "triplet": lambda: losses.Triplet(mining="batch-hard"),
     "joint": joint,
+    "mixed": mixed,
 }
-#: loss, normalisation, class-parallel
+#: loss, normalisation, and class-parallel: the name of the weights in shards
 CASES = {
-    **{stem: (stem, "group", False) for stem in LOSSES},
-    "arcface frozen": ("arcface", "frozen", False),
-    **{f"{stem} shards": (stem, "group", True) for stem in ("arcface", "curricularface", "subcenter", "adaface")},
-    "arcface frozen shards": ("arcface", "frozen", True),
+    **{stem: (stem, "group", "") for stem in LOSSES},
+    "arcface frozen": ("arcface", "frozen", ""),
+    **{f"{stem} shards": (stem, "group", "weight") for stem in ("arcface", "curricularface", "subcenter", "adaface")},
+    "arcface frozen shards": ("arcface", "frozen", "weight"),
+    "mixed shards": ("mixed", "group", "parts.0.weight"),
 }
 
 
@@ -60,24 +68,25 @@ class Killed(Exception):
     pass
 
 
-def build(stem: str, norm: str, class_parallel: bool) -> tuple[nn.Module, nn.Module]:
+def build(stem: str, norm: str, in_shards: str) -> tuple[nn.Module, nn.Module]:
     """Net and loss; in float64; a shard holds its rows of what one process starts with."""
     seed_everything(1)
     net = SmallFaceNet(D, width=2, norm=norm).double()
     loss = LOSSES[stem]().double()
-    if not class_parallel or not dist.is_initialized():
+    if not in_shards or not dist.is_initialized():
         return net, loss
     own = LOSSES[stem](process_group=dist.group.WORLD).double()
     first, end = shard(CLASSES, dist.group.WORLD)
-    k = own.num_subcenters
-    own.load_state_dict(loss.state_dict() | {"weight": loss.weight.detach()[first * k : end * k]})
+    whole = loss.state_dict()
+    k = len(whole[in_shards]) // CLASSES
+    own.load_state_dict(whole | {in_shards: whole[in_shards][first * k : end * k]})
     return net, own
 
 
 def train(case: str, checkpoint: Path | None = None, stop_after: int = 0) -> tuple[list[float], dict[str, Tensor]]:
     """The loss of each epoch, and everything learnt."""
-    stem, norm, class_parallel = CASES[case]
-    net, loss = build(stem, norm, class_parallel)
+    stem, _, _ = CASES[case]
+    net, loss = build(*CASES[case])
 
     def on_epoch(epoch: int, record: dict[str, Any]) -> None:
         if epoch == stop_after + 1:
@@ -117,7 +126,7 @@ def stop_and_resume(folder: Path) -> None:
 
 def fail_together(folder: Path) -> None:
     rank = dist.get_rank()
-    net, loss = build("softmax", "group", False)
+    net, loss = build("softmax", "group", "")
     with pytest.raises(ValueError, match="batch_size: 7; expected a multiple of the number of processes, 2"):
         fit(net, loss, image_set(), epochs=1, batch_size=7, device="cpu")
     path = folder / "softmax.checkpoint"
@@ -132,14 +141,14 @@ def fail_together(folder: Path) -> None:
         train("softmax", folder)
     with pytest.raises(ValueError, match="net: DistributedDataParallel; expected the net inside it"):
         fit(nn.parallel.DistributedDataParallel(net), loss, image_set(), epochs=1, batch_size=12, device="cpu")
-    mixed = losses.Joint((1.0, LOSSES["arcface"](process_group=dist.group.WORLD)), (0.1, losses.Center(D, CLASSES)))
+    half = losses.Joint((1.0, LOSSES["arcface"](process_group=dist.group.WORLD)), (0.1, losses.Center(D, CLASSES)))
     with pytest.raises(ValueError, match="loss: Center is for 1 processes; expected"):
-        fit(net, mixed, image_set(), epochs=1, batch_size=12, device="cpu")
+        fit(net, half, image_set(), epochs=1, batch_size=12, device="cpu")
     bad = image_set()
     bad.images = bad.images.double()  # not in memory as bytes: passes through a DataLoader
     bad.images[5] = torch.nan
     with pytest.raises(FloatingPointError, match="embeddings are not finite"):
-        fit(*build("arcface", "group", False), Floats(bad), epochs=1, batch_size=42, device="cpu")
+        fit(*build("arcface", "group", ""), Floats(bad), epochs=1, batch_size=42, device="cpu")
 
 
 class Floats:
@@ -230,10 +239,10 @@ def test_two_processes_walk_the_path_of_one(outcomes: Path, case: str) -> None:
     for rank in range(WORLD):
         assert json.loads((outcomes / f"{case}.{rank}.json").read_text()) == pytest.approx(curve, rel=1e-9)
         found = load_file(outcomes / f"{case}.{rank}.safetensors")
-        if CASES[case][2]:
-            parts = [load_file(outcomes / f"{case}.{r}.safetensors")["loss.weight"] for r in range(WORLD)]
+        if name := CASES[case][2]:
+            parts = [load_file(outcomes / f"{case}.{r}.safetensors")[f"loss.{name}"] for r in range(WORLD)]
             assert len(parts[0]) > len(parts[1])
-            found["loss.weight"] = torch.cat(parts)
+            found[f"loss.{name}"] = torch.cat(parts)
         assert found.keys() == state.keys()
         for key, value in state.items():
             torch.testing.assert_close(found[key], value, rtol=1e-7, atol=1e-9)
