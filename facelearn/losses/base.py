@@ -85,7 +85,10 @@ class Loss(nn.Module):
             raise ValueError(f"labels has dtype {labels.dtype}: expected torch.int64")
         if labels.device != embeddings.device:
             raise ValueError(f"labels is on {labels.device}: expected {embeddings.device}, as embeddings")
-        if self.looks_at_values(embeddings) and not embeddings.isfinite().all():
+        seems_finite = (
+            not self.looks_at_values(embeddings) or embeddings.detach().sum().isfinite()
+        )  # quick; may overflow
+        if not seems_finite and not embeddings.isfinite().all():
             row = int((~embeddings.isfinite()).any(1).nonzero()[0])
             raise ValueError(f"embeddings holds NaN or inf, first in row {row}: expected finite values")
 

@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.distributed import ProcessGroup
 
-from facelearn.losses.base import Loss, pair_masks
+from facelearn.losses.base import Loss
+from facelearn.losses.blocks import per_anchor
 from facelearn.losses.margin import unit
 
 
@@ -53,13 +54,15 @@ class Circle(Loss):
         self.gamma = gamma
 
     def per_sample(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        x = unit(embeddings)
-        s = x @ x.T  # (B, B)
-        positive, negative = pair_masks(labels)
-        counted = positive.any(1) & negative.any(1)
-        pull = -self.gamma * (1 + self.margin - s.detach()).clamp(min=0) * (s - (1 - self.margin))
+        return per_anchor(self.terms, unit(embeddings), labels)
+
+    def terms(self, s: Tensor, positives: Tensor, present: Tensor, negative: Tensor) -> tuple[Tensor, Tensor]:
+        """From the similarities of some anchors with everyone, see `Terms`.  (b, B) -> (b,), (b,)"""
+        s_p = s.gather(1, positives)  # (b, P)
+        pull = -self.gamma * (1 + self.margin - s_p.detach()).clamp(min=0) * (s_p - (1 - self.margin))
         push = self.gamma * (s.detach() + self.margin).clamp(min=0) * (s - self.margin)
-        both = masked_logsumexp(pull, positive) + masked_logsumexp(push, negative)  # (B,)
+        both = masked_logsumexp(pull, present) + masked_logsumexp(push, negative)  # (b,)
+        counted = present.any(1) & negative.any(1)
         return torch.where(counted, -F.logsigmoid(-both), 0.0), counted
 
 

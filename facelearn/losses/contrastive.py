@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.distributed import ProcessGroup
 
 from facelearn.losses.base import Loss
+from facelearn.losses.blocks import per_anchor
 from facelearn.losses.margin import unit
 
 
@@ -49,12 +50,25 @@ class Contrastive(Loss):
         self.margin = margin
         self.normalize = normalize
 
-    def per_sample(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+    def per_sample(self, embeddings: Tensor, labels: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         x = unit(embeddings) if self.normalize else embeddings
-        distances = F.pdist(x)  # (B (B-1) / 2,)
+        if self.reduction != "none":
+            around = x.detach().mean(0)  # the same distances, with less to cancel in x_i² + x_j² - 2 x_i x_j
+            return per_anchor(self.terms, x - around, labels, distances=True)
         i, j = torch.triu_indices(len(x), len(x), 1, device=x.device)
-        pulled, pushed = distances.square() / 2, (self.margin - distances).clamp(min=0).square() / 2
+        pulled, pushed = self.costs(F.pdist(x).square())  # (B (B-1) / 2,)
         return torch.where(labels[i] == labels[j], pulled, pushed)
+
+    def terms(self, squared: Tensor, positives: Tensor, present: Tensor, negative: Tensor) -> tuple[Tensor, Tensor]:
+        """From the distances of some anchors to everyone, see `Terms`; a pair is met twice.  (b, B) -> (b,), (b,)"""
+        pulled = torch.where(present, self.costs(squared.gather(1, positives))[0], 0.0).sum(1)
+        pushed = torch.where(negative, self.costs(squared)[1], 0.0).sum(1)
+        return (pulled + pushed) / 2, (present.sum(1) + negative.sum(1)) / 2
+
+    def costs(self, squared: Tensor) -> tuple[Tensor, Tensor]:
+        """Of a pair of one class, and of two classes, from D²."""
+        D = squared.clamp(min=torch.finfo(squared.dtype).tiny).sqrt()  # no infinite slope at 0
+        return squared / 2, (self.margin - D).clamp(min=0).square() / 2
 
     def values_before(self, row: int, rows: int) -> int:
         return row * (2 * rows - row - 1) // 2  # row i comes first in B - 1 - i pairs

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.distributed import ProcessGroup
 
-from facelearn.losses.base import Loss, pair_masks
+from facelearn.losses.base import Loss
+from facelearn.losses.blocks import per_anchor
 from facelearn.losses.margin import unit
 
 
@@ -44,11 +45,14 @@ class SupCon(Loss):
         self.temperature = temperature
 
     def per_sample(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        x = unit(embeddings)
-        positive, negative = pair_masks(labels)  # (B, B)
-        counted = positive.any(1)
-        logits = x @ x.T / self.temperature  # (B, B)
-        everything = logits.where(positive | negative, -torch.inf)  # all but itself
-        log_sum = everything.where(counted[:, None], 0.0).logsumexp(1, keepdim=True)
-        surprise = torch.where(positive, log_sum - logits, 0.0).sum(1)
-        return surprise / positive.sum(1).clamp(min=1), counted
+        return per_anchor(self.terms, unit(embeddings), labels)
+
+    def terms(self, s: Tensor, positives: Tensor, present: Tensor, negative: Tensor) -> tuple[Tensor, Tensor]:
+        """From the similarities of some anchors with everyone, see `Terms`.  (b, B) -> (b,), (b,)"""
+        logits = s / self.temperature  # (b, B)
+        own = logits.gather(1, positives)  # (b, P)
+        counted = present.any(1)
+        everything = logits.where(negative, -torch.inf).scatter(1, positives, own.where(present, -torch.inf))
+        log_sum = everything.where(counted[:, None], 0.0).logsumexp(1, keepdim=True)  # over all but itself
+        surprise = torch.where(present, log_sum - own, 0.0).sum(1)
+        return surprise / present.sum(1).clamp(min=1), counted

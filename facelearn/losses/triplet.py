@@ -9,8 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.distributed import ProcessGroup
 
-from facelearn.losses.base import Loss, pair_masks
-from facelearn.losses.margin import unit
+from facelearn.losses.base import Loss
+from facelearn.losses.blocks import blocks, per_anchor
+from facelearn.losses.margin import most_precise, unit
 
 MININGS = ("all", "semi-hard", "batch-hard")
 
@@ -36,8 +37,8 @@ class Triplet(Loss):
         reduction: "none" gives the mean over the triplets of each anchor, 0 where it has none; for the rest see `Loss`.
         process_group: take the triplets of the batches of all ranks, not of its own alone (see `parallel.py`).
 
-    The hinge over all triplets is exact in O(B² log B): for a sorted row of negatives the sum over those below a bound
-    is a difference of prefix sums. The soft form needs every triplet, in blocks of anchors.
+    The hinge over all triplets is exact in O(B² log B): how many of an anchor's terms a distance is active in is found
+    among its sorted positives. The soft form needs every triplet, in blocks of anchors.
 
     Source: Schroff, Kalenichenko, Philbin, "FaceNet", CVPR 2015, arXiv 1503.03832, eq. 2-3 and section 3.2; batch-hard
     and soft: Hermans, Beyer, Leibe, "In Defense of the Triplet Loss", 2017, arXiv 1703.07737, eq. 5.
@@ -67,49 +68,53 @@ class Triplet(Loss):
         self.normalize = normalize
 
     def per_sample(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        distances = squared_distances(unit(embeddings) if self.normalize else embeddings)  # (B, B)
-        positive, negative = pair_masks(labels)  # (B, B)
+        x = unit(embeddings) if self.normalize else embeddings
         if self.mining == "batch-hard":
-            return self.hardest(distances, positive, negative)
-        return (self.every_soft if self.soft else self.every_hinge)(distances, positive, negative)
+            return self.hardest(x, labels)
+        return per_anchor(self.every_soft if self.soft else self.every_hinge, x, labels, distances=True)
 
-    def hardest(self, distances: Tensor, positive: Tensor, negative: Tensor) -> tuple[Tensor, Tensor]:
-        farthest = distances.where(positive, -torch.inf).amax(1)  # (B,)
-        nearest = distances.where(negative, torch.inf).amin(1)
-        mined = positive.any(1) & negative.any(1)
-        gap = torch.where(mined, farthest, 0.0) - torch.where(mined, nearest, 0.0)
+    def hardest(self, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Mined without a graph; then two distances per anchor."""
+        farthest, nearest, mined = [], [], []
+        with torch.no_grad():
+            for _, d, positives, present, negative in blocks(x, x @ x.T, labels, distances=True):
+                order = d.gather(1, positives).where(present, -torch.inf).argmax(1, keepdim=True)
+                farthest.append(positives.gather(1, order)[:, 0])  # (b,)
+                nearest.append(d.where(negative, torch.inf).argmin(1))
+                mined.append(present.any(1) & negative.any(1))
+        p, n, found = torch.cat(farthest), torch.cat(nearest), torch.cat(mined)  # (B,)
+        gap = (x - x.index_select(0, p)).square().sum(1) - (x - x.index_select(0, n)).square().sum(1)
         loss = F.softplus(gap) if self.soft else (gap + self.margin).clamp(min=0)
-        return torch.where(mined, loss, 0.0), mined
+        return torch.where(found, loss, 0.0), found
 
-    def every_hinge(self, distances: Tensor, positive: Tensor, negative: Tensor) -> tuple[Tensor, Tensor]:
-        """Per anchor, Σ over its pairs (p, n) of the hinge, and how many pairs there are."""
-        exact = distances.double() if distances.device.type != "mps" else distances  # long sums of like terms
-        ascending = exact.where(negative, torch.inf).sort(1).values  # (B, B), the negatives of each anchor first
-        below = F.pad(ascending.where(ascending.isfinite(), 0.0).cumsum(1), (1, 0))  # (B, B+1) sums of the k nearest
-        bound = exact + self.margin  # (B, B), per positive: negatives nearer than this cost something
-        last = torch.searchsorted(ascending.detach(), bound.detach().contiguous())  # (B, B)
-        first = torch.zeros_like(last)
-        available = negative.sum(1, keepdim=True).expand_as(last)
+    def every_hinge(self, d: Tensor, positives: Tensor, present: Tensor, negative: Tensor) -> tuple[Tensor, Tensor]:
+        """Σ over the pairs (p, n) of max(0, d_ap + m - d_an), from how many terms each distance is active in.
+
+        A negative is active with the positives whose bound d_ap + m lies above it, a positive with the negatives below
+        its bound; "semi-hard" takes away those with d_an ≤ d_ap. Given these numbers the sum is linear in d.
+        """
+        dtype, d = d.dtype, most_precise(d)  # (b, B); long sums of like terms
+        d_ap = d.gather(1, positives).where(present, torch.inf).sort(1).values  # (b, P)
+        bound, own = d_ap + self.margin, present.sum(1, keepdim=True)
+        out = torch.searchsorted(bound.detach(), d.detach(), right=True)  # (b, B) bounds at or below each distance
+        first = own.expand_as(out)
         if self.mining == "semi-hard":
-            first = torch.searchsorted(ascending.detach(), exact.detach().contiguous(), right=True).minimum(last)
-            available = last - first
-        hinges = (last - first) * bound - (below.gather(1, last) - below.gather(1, first))
-        total = torch.where(positive, hinges, 0.0).sum(1)
-        return total.to(distances.dtype), torch.where(positive, available, 0).sum(1)
+            first = torch.searchsorted(d_ap.detach(), d.detach())  # (b, B) positives nearer
+        pushed = torch.where(negative, (first - out).clamp(min=0), 0)  # (b, B) terms of each negative
+        pulled = (at_most(out, negative, bound) - at_most(first, negative, bound)).clamp(min=0)  # (b, P)
+        total = torch.where(pulled > 0, pulled * bound, 0.0).sum(1) - (pushed * d).sum(1)
+        triplets = pulled.sum(1) if self.mining == "semi-hard" else own[:, 0] * negative.sum(1)
+        return total.to(dtype), triplets
 
-    def every_soft(self, distances: Tensor, positive: Tensor, negative: Tensor) -> tuple[Tensor, Tensor]:
-        totals, counts = [], []
-        for d, p, n in zip(distances.split(32), positive.split(32), negative.split(32), strict=True):
-            d_ap, d_an = d[:, :, None], d[:, None, :]  # (32, B, 1), (32, 1, B)
-            mined = p[:, :, None] & n[:, None, :]
-            if self.mining == "semi-hard":
-                mined = mined & (d_ap < d_an) & (d_an < d_ap + self.margin)
-            totals.append(torch.where(mined, F.softplus(d_ap - d_an), 0.0).sum((1, 2)))
-            counts.append(mined.sum((1, 2)))
-        return torch.cat(totals), torch.cat(counts)
+    def every_soft(self, d: Tensor, positives: Tensor, present: Tensor, negative: Tensor) -> tuple[Tensor, Tensor]:
+        d_ap, d_an = d.gather(1, positives)[:, :, None], d[:, None, :]  # (b, P, 1), (b, 1, B)
+        mined = present[:, :, None] & negative[:, None, :]
+        if self.mining == "semi-hard":
+            mined = mined & (d_ap < d_an) & (d_an < d_ap + self.margin)
+        return torch.where(mined, F.softplus(d_ap - d_an), 0.0).sum((1, 2)), mined.sum((1, 2))
 
 
-def squared_distances(x: Tensor) -> Tensor:
-    """‖x_i - x_j‖² for all pairs, never below 0.  (B, d) -> (B, B)"""
-    squares = x.square().sum(1)
-    return (squares[:, None] + squares - 2 * x @ x.T).clamp(min=0)
+def at_most(position: Tensor, counted: Tensor, like: Tensor) -> Tensor:
+    """For k = 0 … P-1, how many of the counted entries of each row are ≤ k.  (b, B), (b, B), (b, P) -> (b, P)"""
+    histogram = position.new_zeros(len(position), like.shape[1] + 1)
+    return histogram.scatter_add_(1, position, counted.long()).cumsum(1)[:, :-1]

@@ -1,0 +1,104 @@
+"""Losses on all pairs of a batch, a few anchors at a time.
+
+A pair loss is a sum over anchors i of some function of row i of a (B, B) matrix, of dot products or of squared
+distances. Written on the whole matrix it needs a dozen of that size; written as `terms`, which takes the rows of some
+anchors, it runs here in blocks that stay in the cache of a core, and the slopes take the place of the matrix. Positives
+are few: they come as a list of positions, P of them for every anchor.
+
+    forward   S = X Xᵀ;  per block of rows: sums = terms(S_block),  S_block ← ∂ sums / ∂S_block =: G_block  by autograd
+    backward  A = g ∘ G + (g ∘ G)ᵀ with g_i = ∂L/∂sums_i;  ∂L/∂X = A X,  or of ‖x_i - x_j‖²  2 (A1 ∘ X - A X)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+#: rows of the matrix (b, B), where their positives are (b, P), which of these entries exist (b, P), which pairs are
+#: negative (b, B) -> a sum for each anchor (b,), and of how many terms (b,)
+Terms = Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+#: anchors in a block, on a CPU and elsewhere
+ANCHORS, ANCHORS_GPU = 64, 1024
+
+
+def per_anchor(terms: Terms, x: Tensor, labels: Tensor, *, distances: bool = False) -> tuple[Tensor, Tensor]:
+    """`terms` of every anchor, on dot products or on squared distances.  (B, d), (B,) -> (B,), (B,)"""
+    if torch.compiler.is_compiling():  # which fuses the formula on the whole matrix
+        ((_, *whole),) = blocks(x, x @ x.T, labels, distances, size=len(x))
+        return terms(*whole)
+    learn = torch.is_grad_enabled() and x.requires_grad
+    sums, counts = PerAnchor.apply(x, labels, terms, distances, learn)
+    return sums, counts
+
+
+class PerAnchor(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, labels: Tensor, terms: Terms, distances: bool, learn: bool
+    ) -> tuple[Tensor, Tensor]:
+        products = x @ x.T  # (B, B), then G
+        results = []
+        for anchors, values, *pairs in blocks(x, products, labels, distances):
+            with torch.set_grad_enabled(learn):
+                sums, counts = terms(values.requires_grad_(learn), *pairs)
+                if learn:
+                    (products[anchors],) = torch.autograd.grad(sums.sum(), values)
+            results.append((sums.detach(), counts))
+        every_sum, every_count = (torch.cat(part) for part in zip(*results, strict=True))
+        ctx.save_for_backward(x, products if learn else None)
+        ctx.distances = distances
+        ctx.mark_non_differentiable(every_count)
+        return every_sum, every_count
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, upstream: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+        x, G = ctx.saved_tensors
+        g = upstream[:, None]  # (B, 1)
+        dx = torch.empty_like(x)
+        with torch.autocast(x.device.type, enabled=False):
+            for anchors in slices(len(x), 4 * block_size(x)):
+                A = (g * G[:, anchors]).T + g[anchors] * G[anchors]  # (b, B)
+                torch.mm(A, x, out=dx[anchors])
+                if ctx.distances:
+                    dx[anchors] = 2 * (A.sum(1, keepdim=True) * x[anchors] - dx[anchors])
+        return dx, None, None, None, None
+
+
+def blocks(
+    x: Tensor, products: Tensor, labels: Tensor, distances: bool, size: int | None = None
+) -> Iterator[tuple[slice, Tensor, Tensor, Tensor, Tensor]]:
+    """Some anchors after the other: which, and what `Terms` takes, of x_i · x_j or of ‖x_i - x_j‖², never below 0."""
+    squares = x.square().sum(1)  # (B,)
+    classes, positives, present = same_class(labels)
+    for anchors in slices(len(x), size or block_size(x)):
+        values = products[anchors]
+        values = (squares[anchors, None] + squares - 2 * values).clamp(min=0) if distances else values.clone()
+        yield anchors, values, positives[anchors], present[anchors], classes[anchors, None] != classes
+
+
+def block_size(x: Tensor) -> int:
+    return ANCHORS if x.device.type == "cpu" else ANCHORS_GPU
+
+
+def slices(total: int, size: int) -> Iterator[slice]:
+    for low in range(0, total, size):
+        yield slice(low, min(low + size, total))
+
+
+def same_class(labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Labels 0, 1, …  (B,), where the others of each sample's class are (B, P), and which entries exist (B, P).
+
+    P is the size of the largest class; an entry that does not exist is the sample's own position.
+    """
+    _, classes, sizes = labels.unique(return_inverse=True, return_counts=True)
+    together = classes.argsort()  # the samples class by class
+    k = torch.arange(int(sizes.max()), device=labels.device)
+    itself = torch.arange(len(labels), device=labels.device)[:, None]
+    first, size = (sizes.cumsum(0) - sizes)[classes, None], sizes[classes, None]  # (B, 1)
+    positions = torch.where(k < size, together[(first + k).clamp(max=len(labels) - 1)], itself)  # (B, P)
+    return classes, positions, positions != itself
