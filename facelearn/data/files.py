@@ -22,7 +22,7 @@ from torch import Tensor
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".pgm", ".ppm", ".bmp")
 MAX_PIXELS = 50_000_000  # a photograph; more in one file is a mistake or an attack
-MAX_BYTES = 1 << 28  # of one encoded image
+MAX_BYTES = 1 << 27  # of one encoded image
 Size = int | tuple[int, int] | None
 _FORMATS = ("JPEG", "PNG", "PPM", "BMP")  # of Pillow's many decoders, those that sets of faces need
 
@@ -75,7 +75,7 @@ def _read_tar(source: Path, wanted: Callable[[str], bool]) -> Iterator[File]:
         with tarfile.open(source) as tar:
             for member in tar:
                 offset = member.offset_data
-                if not member.isreg() or member.issparse() or not wanted(member.name):
+                if not member.isreg() or not wanted(member.name):
                     continue
                 if member.size > MAX_BYTES:
                     raise tarfile.ReadError(f"{member.name} of {member.size} bytes")

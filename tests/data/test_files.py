@@ -174,6 +174,11 @@ def png(width: int, height: int, depth: int = 8) -> bytes:
     [
         (b"", "found 0 bytes that begin with nothing"),
         (b"%PDF-1.7 and so on", "found 18 bytes that begin with 255044462d312e37"),
+        (
+            encode(picture(1), "GIF"),
+            r"found \d+ bytes that begin with 474946383761",
+        ),  # whole, but not meant
+        (encode(picture(1), "TIFF"), r"found \d+ bytes that begin with 49492a00"),
         (png(8000, 8000), "found 8000 x 8000 pixels, more than 50000000"),
         (png(12000, 12000), "found 12000 x 12000 pixels, more than 50000000"),
         (png(60000, 60000), "found Image size .3600000000 pixels. exceeds limit"),
