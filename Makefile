@@ -8,7 +8,7 @@ JOBS   ?= 2
 export OMP_NUM_THREADS ?= 1
 export PYTHONHASHSEED  ?= 0
 
-.PHONY: lab test help setup lint unit chapters execute results protocol assets site gpu bench clean
+.PHONY: lab test help setup lint unit chapters execute results protocol assets site gpu bench real exam clean
 .DEFAULT_GOAL := help
 
 lab: setup            ## open JupyterLab in course/  [HOST=127.0.0.1 PORT=8888 ARGS="--no-browser"]
@@ -64,6 +64,14 @@ gpu:                  ## run the chapters as plain scripts at the full budget; n
 
 bench: setup          ## speed and memory, measured side by side
 	for b in benchmarks/*.py; do $(PY) $$b || exit 1; done
+
+real: setup           ## losses on LFW, whose files $$FACELEARN_DATA/lfw holds; resumable, hours  [SEEDS=3 RUN=runs/lfw]
+	$(PY) -m facelearn.real_faces --seeds $(or $(SEEDS),3) --run $(or $(RUN),runs/lfw) --csv course/results/real_faces.csv
+	$(PY) tools/real_faces_page.py
+
+exam: setup           ## the frozen configuration on people never seen  PAIRS=pairs.txt IMAGES=aligned112.tar [TRAIN=folder]
+	$(PY) -m facelearn.real_faces exam --pairs $(PAIRS) --images $(IMAGES) $(if $(TRAIN),--train $(TRAIN)) \
+	  $(if $(OUT),--out $(OUT))
 
 clean:                ## remove the environment and caches
 	rm -rf $(V) .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

@@ -1,0 +1,111 @@
+"""`python -m facelearn.real_faces` (or `facelearn compare --data lfw`), and `python -m facelearn.real_faces exam`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from facelearn.figures import write_whole
+from facelearn.real_faces import recipe
+
+COMPARE = """Losses on real faces: LFW, no labelled data from outside.
+
+Five rotations over LFW's sets 1 to 5: everything is fitted on the people of four sets and measured on those of the
+fifth. Trains what is missing in the run folder (about half a minute of one core a net, 5 nets a loss and seed), scores
+classical systems, nets, nets with joint Bayesian, nets added to descriptors, and prints a table with intervals and
+paired tests. Stop it whenever you like: every finished training is kept. course/en/real_faces.md says what it means.
+"""
+EXAM = """The frozen configuration on people never seen: trains on LFW's sets at hand, then scores the pairs given.
+
+Under ten minutes on one core. A person of the exam who is in the training sets is dropped from training.
+"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    given = sys.argv[1:] if arguments is None else arguments
+    try:
+        return _exam(given[1:]) if given[:1] == ["exam"] else _compare(given)
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def _compare(arguments: list[str]) -> int:
+    from facelearn.real_faces import table
+    from facelearn.real_faces.experiment import compare_lfw
+    from facelearn.real_faces.rotation import load
+
+    shaped = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(sys.argv[0], description=COMPARE, formatter_class=shaped)
+    parser.add_argument("--folder", type=Path, help="LFW: lists and aligned images (default: $FACELEARN_DATA/lfw)")
+    parser.add_argument("--losses", nargs="+", default=list(recipe.LOSSES), metavar="LOSS",
+                        help=f"some of {' '.join(recipe.LOSSES)} (default: all)")  # fmt: skip
+    parser.add_argument("--seeds", type=int, default=3, help="trainings of each loss and rotation (default 3)")
+    parser.add_argument("--run", type=Path, default=Path("runs/lfw"), help="where all of it is kept (runs/lfw)")
+    parser.add_argument("--csv", type=Path, help="also write rows and tests to CSV and CSV with _tests in its name")
+    options = parser.parse_args(arguments)
+    lines = compare_lfw(options.folder, run=options.run, losses=options.losses, seeds=options.seeds)
+    faces = load(options.folder)
+    found = table.tests(lines, faces.labels[faces.pairs])
+    if options.csv:
+        write_whole(options.csv, table.rows(lines).round(6).to_csv(index=False).encode())
+        tests_file = options.csv.with_name(f"{options.csv.stem}_tests.csv")
+        write_whole(tests_file, found.round(6).to_csv(index=False).encode())
+    print(table.as_text(lines, found))
+    return 0
+
+
+def _exam(arguments: list[str]) -> int:
+    from facelearn.real_faces.exam import take_exam
+
+    shaped = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(f"{sys.argv[0]} exam", description=EXAM, formatter_class=shaped)
+    parser.add_argument("--pairs", type=Path, required=True, help="an official list of pairs, any number of folds")
+    parser.add_argument("--images", type=Path, required=True, help="aligned 112x112 images, a folder or an archive")
+    parser.add_argument("--train", type=Path, help="LFW to train on, lists and images (default: $FACELEARN_DATA/lfw)")
+    parser.add_argument("--out", type=Path, default=Path("exam.json"), help="where the numbers go (exam.json)")
+    options = parser.parse_args(arguments)
+    found = take_exam(options.pairs, options.images, options.train)
+    write_whole(options.out, (json.dumps(found, indent=1) + "\n").encode())
+    print(exam_text(found))
+    print(f"written: {options.out}")
+    return 0
+
+
+def exam_text(found: dict[str, Any]) -> str:
+    """What `take_exam` returns, for a person to read; percent."""
+    train, test = found["train"], found["exam"]
+    dropped = train["dropped because they are in the exam"]
+    lines = [
+        f"trained on {train['images']} images of {train['people']} people; measured on {test['pairs']} pairs in "
+        f"{test['folds']} folds, {test['people']} people",
+        f"dropped from training, since they are in the exam: {', '.join(dropped) or 'nobody'}",
+        "",
+        f"{'%':32}{'accuracy':>22}{'train. thr.':>13}{'EER':>20}{'TAR@1e-2':>20}{'all pairs: EER TAR@1e-2':>25}",
+    ]
+    for name, system in found["systems"].items():
+        spans = system["intervals"]
+        accuracy, eer, tar = (
+            f"{100 * system[m]:.2f} [{100 * spans[m][0]:.1f}, {100 * spans[m][1]:.1f}]"
+            if m in spans
+            else "too few pairs"
+            for m in ("accuracy", "eer", "tar@1e-2")
+        )
+        every = system["all pairs"]
+        lines.append(
+            f"{name:32}{accuracy:>22}{100 * system['accuracy_training_threshold']:13.2f}{eer:>20}{tar:>20}"
+            f"{100 * every['eer']:16.2f}{100 * every['tar@1e-2']:9.1f}"
+        )
+    lines += [
+        "",
+        "accuracy: mean over the folds, each with the threshold from the others. train. thr.: threshold from the pairs "
+        "of the training lists. [95 % intervals, people resampled]",
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
