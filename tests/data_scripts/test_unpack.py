@@ -2,6 +2,7 @@
 
 import io
 import os
+import random
 import stat
 import tarfile
 import zipfile
@@ -154,6 +155,30 @@ def test_hostile_archives(tmp_path: Path, kind: str) -> None:
         assert not any(out.rglob("set"))
     assert everything(tmp_path) == {"in.archive"}
     assert {str(p) for p in Path("/tmp").glob("evil")} == before
+
+
+@pytest.mark.parametrize("kind", ["tar", "tar.gz", "tar.bz2", "tar.xz", "zip"])
+def test_random_damage_is_told_and_stays_inside(tmp_path: Path, kind: str) -> None:
+    """Whatever bit is wrong: a sound archive of other contents, or a ValueError; and nothing outside the folder."""
+    path = tmp_path / "in.archive"
+    rng, messages = random.Random(7), list[str]()
+    files = FILES | {"set/noise": random.Random(1).randbytes(3000)}
+    whole_one = (zipped(path, files) if kind == "zip" else tar(path, files, f"w:{kind[4:]}")).read_bytes()
+    for trial in range(60):
+        data = bytearray(whole_one)
+        for _ in range(rng.randint(1, 3)):
+            data[rng.randrange(len(data))] = rng.randrange(256)
+        path.write_bytes(data[: rng.randint(1, len(data))] if trial % 3 == 0 else data)
+        out = tmp_path / "deep" / f"{kind}{trial}"
+        out.mkdir(parents=True)
+        try:
+            unpack(path, out, LIMIT)
+        except ValueError as error:
+            messages.append(str(error))
+    assert len(messages) > 5  # a plain tar has no checksum of its contents
+    assert all("in.archive" in message for message in messages)
+    assert {p.name for p in tmp_path.iterdir()} == {"in.archive", "deep"}
+    assert len(list((tmp_path / "deep").iterdir())) == 60
 
 
 def test_a_zip_with_a_hidden_nul_in_a_name(tmp_path: Path) -> None:
