@@ -91,7 +91,7 @@ class Ranking:
     def rates(self) -> tuple[Array, Array, Array]:
         """FAR, TAR and threshold (1 + T,) at inf and at each of the T distinct scores of either kind.
 
-        In blocks and in place: where no scores tie, nothing but the result is held.
+        In blocks and in place: where few scores tie, next to nothing but the result is held.
         """
         num_genuine, num_impostor = len(self.genuine_keys), len(self.impostor_keys)
         keys = np.concatenate([[-np.inf], self.genuine_keys, self.impostor_keys])
@@ -110,7 +110,8 @@ class Ranking:
             far[place], tar[place] = (accepted - genuine) / num_impostor, genuine / num_genuine
             np.negative(step, out=keys[place])  # never ahead of what is still to be read
             done, below = place.stop, below + len(within)
-        return far, tar, keys if done == len(keys) else keys[:done].copy()
+        few_ties = 2 * done > len(keys)  # then the rest is not worth a copy
+        return far, tar, keys[:done] if few_ties else keys[:done].copy()
 
 
 class Weights(NamedTuple):
