@@ -55,7 +55,7 @@ FARS = (1e-1, 1e-2, 1e-3, 1e-4)
 class Settings:
     """Everything that decides the numbers of a run."""
 
-    loss: str = "arcface"
+    loss: str = "arcface:scale=8,margin=0.6"
     data: str = "synthetic"
     size: int | None = None
     net: str = "small"
