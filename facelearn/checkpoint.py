@@ -26,7 +26,8 @@ class Checkpoint:
     so there is nothing else to keep. A hash over all of it gives a damaged file away.
 
     With several ranks the first one writes, and shards of class weights are put together: the file is that of a single
-    process, and another number of processes may resume from it. All ranks must see the same file.
+    process, and another number of processes may resume from it. All ranks must see the same file. (For heads too large
+    to be put together in one process's memory, `losses/sharding.py` writes a file a rank.)
     """
 
     def __init__(
