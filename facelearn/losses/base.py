@@ -64,7 +64,8 @@ class Loss(nn.Module):
             each = sums / counts.clamp(min=1)
             if self.process_group is None:
                 return each
-            first, end = (self.values_before(row, len(embeddings)) for row in own_rows(embeddings, self.process_group))
+            own = own_rows(embeddings, self.process_group)
+            first, end = (self.values_before(row, len(embeddings)) for row in (own.start, own.stop))
             return OwnValues.apply(each, first, end, self.process_group)
         total = sums.sum() + (0 * embeddings).sum()
         return total / counts.sum().clamp(min=1) if self.reduction == "mean" else total

@@ -17,6 +17,9 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.distributed import ProcessGroup
+
+from facelearn.losses.parallel import from_all, gather_labels, own_rows, shared
 
 #: rows of the matrix (b, B), where their positives are (b, P), which of these entries exist (b, P), which pairs are
 #: negative (b, B) -> a sum for each anchor (b,), and of how many terms (b,)
@@ -25,32 +28,37 @@ Terms = Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 ANCHORS, ANCHORS_GPU = 64, 1024
 
 
-def per_anchor(terms: Terms, x: Tensor, labels: Tensor, *, distances: bool = False) -> tuple[Tensor, Tensor]:
-    """`terms` of every anchor, on dot products or on squared distances.  (B, d), (B,) -> (B,), (B,)"""
+def per_anchor(
+    terms: Terms, x: Tensor, labels: Tensor, *, distances: bool = False, group: ProcessGroup | None = None
+) -> tuple[Tensor, Tensor]:
+    """`terms` of every anchor, on dot products or on squared distances; each rank of a group takes its own samples.
+
+    (B, d), (B,) -> (B,), (B,)
+    """
     if torch.compiler.is_compiling():  # which fuses the formula on the whole matrix
-        ((_, *whole),) = blocks(x, x @ x.T, labels, distances, size=len(x))
+        ((_, *whole),) = blocks(x, x @ x.T, labels, distances, own_rows(x, None), size=len(x))
         return terms(*whole)
     learn = torch.is_grad_enabled() and x.requires_grad
-    sums, counts = PerAnchor.apply(x, labels, terms, distances, learn)
-    return sums, counts
+    sums, counts = PerAnchor.apply(shared(x, group), labels, terms, distances, learn, own_rows(x, group))
+    return from_all(sums, group), gather_labels(counts, group)
 
 
 class PerAnchor(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, labels: Tensor, terms: Terms, distances: bool, learn: bool
+        ctx: Any, x: Tensor, labels: Tensor, terms: Terms, distances: bool, learn: bool, own: slice
     ) -> tuple[Tensor, Tensor]:
-        products = x @ x.T  # (B, B), then G
+        products = x[own] @ x.T  # (B, B), or with a group (own, B), then G
         results = []
-        for anchors, values, *pairs in blocks(x, products, labels, distances):
+        for rows, values, *pairs in blocks(x, products, labels, distances, own):
             with torch.set_grad_enabled(learn):
                 sums, counts = terms(values.requires_grad_(learn), *pairs)
                 if learn:
-                    (products[anchors],) = torch.autograd.grad(sums.sum(), values)
+                    (products[rows],) = torch.autograd.grad(sums.sum(), values)
             results.append((sums.detach(), counts))
         every_sum, every_count = (torch.cat(part) for part in zip(*results, strict=True))
         ctx.save_for_backward(x, products if learn else None)
-        ctx.distances = distances
+        ctx.distances, ctx.own = distances, own
         ctx.mark_non_differentiable(every_count)
         return every_sum, every_count
 
@@ -61,24 +69,39 @@ class PerAnchor(torch.autograd.Function):
         g = upstream[:, None]  # (B, 1)
         dx = torch.empty_like(x)
         with torch.autocast(x.device.type, enabled=False):
+            if len(G) < len(x):
+                return from_own(x, g * G, ctx.own, ctx.distances), None, None, None, None, None
             for anchors in slices(len(x), 4 * block_size(x)):
                 A = (g * G[:, anchors]).T + g[anchors] * G[anchors]  # (b, B)
                 torch.mm(A, x, out=dx[anchors])
                 if ctx.distances:
                     dx[anchors] = 2 * (A.sum(1, keepdim=True) * x[anchors] - dx[anchors])
-        return dx, None, None, None, None
+        return dx, None, None, None, None, None
+
+
+def from_own(x: Tensor, G: Tensor, own: slice, distances: bool) -> Tensor:
+    """The gradient from a rank's own anchors alone; G is g ∘ G.  (B, d), (own, B) -> (B, d)"""
+    dx = G.T @ x[own]
+    dx[own] += G @ x
+    if not distances:
+        return dx
+    r = G.sum(0)  # A1
+    r[own] += G.sum(1)
+    return 2 * (r[:, None] * x - dx)
 
 
 def blocks(
-    x: Tensor, products: Tensor, labels: Tensor, distances: bool, size: int | None = None
+    x: Tensor, products: Tensor, labels: Tensor, distances: bool, own: slice, size: int | None = None
 ) -> Iterator[tuple[slice, Tensor, Tensor, Tensor, Tensor]]:
-    """Some anchors after the other: which, and what `Terms` takes, of x_i · x_j or of ‖x_i - x_j‖², never below 0."""
+    """Some anchors after the other, of those in `own`: their rows of `products` (own, B), and what `Terms` takes, of
+    x_i · x_j or of ‖x_i - x_j‖², never below 0."""
     squares = x.square().sum(1)  # (B,)
     classes, positives, present = same_class(labels)
-    for anchors in slices(len(x), size or block_size(x)):
-        values = products[anchors]
+    for rows in slices(len(products), size or block_size(x)):
+        anchors = slice(own.start + rows.start, own.start + rows.stop)
+        values = products[rows]
         values = (squares[anchors, None] + squares - 2 * values).clamp(min=0) if distances else values.clone()
-        yield anchors, values, positives[anchors], present[anchors], classes[anchors, None] != classes
+        yield rows, values, positives[anchors], present[anchors], classes[anchors, None] != classes
 
 
 def block_size(x: Tensor) -> int:

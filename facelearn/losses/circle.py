@@ -54,7 +54,7 @@ class Circle(Loss):
         self.gamma = gamma
 
     def per_sample(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        return per_anchor(self.terms, unit(embeddings), labels)
+        return per_anchor(self.terms, unit(embeddings), labels, group=self.process_group)
 
     def terms(self, s: Tensor, positives: Tensor, present: Tensor, negative: Tensor) -> tuple[Tensor, Tensor]:
         """From the similarities of some anchors with everyone, see `Terms`.  (b, B) -> (b,), (b,)"""

@@ -54,7 +54,7 @@ class Contrastive(Loss):
         x = unit(embeddings) if self.normalize else embeddings
         if self.reduction != "none":
             around = x.detach().mean(0)  # the same distances, with less to cancel in x_i² + x_j² - 2 x_i x_j
-            return per_anchor(self.terms, x - around, labels, distances=True)
+            return per_anchor(self.terms, x - around, labels, distances=True, group=self.process_group)
         i, j = torch.triu_indices(len(x), len(x), 1, device=x.device)
         pulled, pushed = self.costs(F.pdist(x).square())  # (B (B-1) / 2,)
         return torch.where(labels[i] == labels[j], pulled, pushed)

@@ -4,8 +4,8 @@
 ranks are gathered, each rank meets them with its own classes (`tiles.py`), and a handful of `(B,)` vectors are added
 up: target cosines, maxima and sums of the log-sum-exp. The statistics of a head (t, μ, σ) are those of all batches.
 
-**Pair losses** gather the embeddings too: a sample's positives and negatives are mostly on other ranks. Each rank forms
-the loss of all anchors, in the time and memory that one process takes for the whole batch.
+**Pair losses** gather the embeddings too: a sample's positives and negatives are mostly on other ranks. Each rank takes
+its own samples as anchors, against all: 1/W of the work and of the matrix of pairs (with Contrastive's `"none"` all).
 
 **Center** counts the samples of a class in all batches before it moves a centre; **Ring** starts from the mean length
 of all.
@@ -119,15 +119,16 @@ def gather_labels(labels: Tensor, group: ProcessGroup | None) -> Tensor:
 
 def concatenate(rows: Tensor, group: ProcessGroup) -> Tensor:
     everyone = rows.new_empty(group.size() * len(rows), *rows.shape[1:])
-    rows = rows.detach().contiguous()  # a backend that holds on to it for a moment must not hold its graph
-    dist.all_gather(list(everyone.chunk(group.size())), rows, group=group)
+    dist.all_gather(list(everyone.chunk(group.size())), rows.contiguous(), group=group)
     return everyone
 
 
-def own_rows(everyone: Tensor, group: ProcessGroup) -> tuple[int, int]:
-    """First of this rank's rows among those of all, and one past its last."""
+def own_rows(everyone: Tensor, group: ProcessGroup | None) -> slice:
+    """This rank's among the rows of all."""
+    if group is None:
+        return slice(0, len(everyone))
     each = len(everyone) // group.size()
-    return group.rank() * each, (group.rank() + 1) * each
+    return slice(group.rank() * each, (group.rank() + 1) * each)
 
 
 class GatherRows(torch.autograd.Function):
@@ -140,13 +141,25 @@ class GatherRows(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        first, end = own_rows(gradient, ctx.group)
-        return ctx.group.size() * gradient[first:end], None
+        return ctx.group.size() * gradient[own_rows(gradient, ctx.group)], None
+
+
+class FromAll(GatherRows):
+    """(B,) of every rank -> (W·B,), as a part of a computation that all ranks share: its gradient is the own part."""
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return gradient[own_rows(gradient, ctx.group)], None
 
 
 def add_up(value: Tensor, group: ProcessGroup | None) -> Tensor:
     """The sum over all ranks, differentiable."""
     return value if group is None else AddUp.apply(value, group)
+
+
+def from_all(values: Tensor, group: ProcessGroup | None) -> Tensor:
+    """(B,) of every rank -> (W·B,), of what each has computed from `shared` values."""
+    return values if group is None else FromAll.apply(values, group)
 
 
 def shared(value: Tensor, group: ProcessGroup | None) -> Tensor:
@@ -159,7 +172,7 @@ class AddUp(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, value: Tensor, group: ProcessGroup) -> Tensor:
-        return everywhere(value.detach().clone(), group)
+        return everywhere(value.clone(), group)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:

@@ -12,6 +12,7 @@ from torch.distributed import ProcessGroup
 from facelearn.losses.base import Loss
 from facelearn.losses.blocks import blocks, per_anchor
 from facelearn.losses.margin import most_precise, unit
+from facelearn.losses.parallel import from_all, gather_labels, own_rows, shared
 
 MININGS = ("all", "semi-hard", "batch-hard")
 
@@ -71,21 +72,24 @@ class Triplet(Loss):
         x = unit(embeddings) if self.normalize else embeddings
         if self.mining == "batch-hard":
             return self.hardest(x, labels)
-        return per_anchor(self.every_soft if self.soft else self.every_hinge, x, labels, distances=True)
+        terms = self.every_soft if self.soft else self.every_hinge
+        return per_anchor(terms, x, labels, distances=True, group=self.process_group)
 
     def hardest(self, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Mined without a graph; then two distances per anchor."""
         farthest, nearest, mined = [], [], []
+        x, own = shared(x, self.process_group), own_rows(x, self.process_group)
         with torch.no_grad():
-            for _, d, positives, present, negative in blocks(x, x @ x.T, labels, distances=True):
+            for _, d, positives, present, negative in blocks(x, x[own] @ x.T, labels, True, own):
                 order = d.gather(1, positives).where(present, -torch.inf).argmax(1, keepdim=True)
                 farthest.append(positives.gather(1, order)[:, 0])  # (b,)
                 nearest.append(d.where(negative, torch.inf).argmin(1))
                 mined.append(present.any(1) & negative.any(1))
         p, n, found = torch.cat(farthest), torch.cat(nearest), torch.cat(mined)  # (B,)
-        gap = (x - x.index_select(0, p)).square().sum(1) - (x - x.index_select(0, n)).square().sum(1)
+        gap = (x[own] - x.index_select(0, p)).square().sum(1) - (x[own] - x.index_select(0, n)).square().sum(1)
         loss = F.softplus(gap) if self.soft else (gap + self.margin).clamp(min=0)
-        return torch.where(found, loss, 0.0), found
+        loss = torch.where(found, loss, 0.0)
+        return from_all(loss, self.process_group), gather_labels(found, self.process_group)
 
     def every_hinge(self, d: Tensor, positives: Tensor, present: Tensor, negative: Tensor) -> tuple[Tensor, Tensor]:
         """Σ over the pairs (p, n) of max(0, d_ap + m - d_an), from how many terms each distance is active in.
