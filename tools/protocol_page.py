@@ -31,6 +31,7 @@ WORDS = {
         "diverged": "Diverged in at least one run, which is left out above",
         "count": "Runs done: {done} of {all} (the losses have {least} to {most} of {seeds} seeds).",
         "none": "none",
+        "single": "the only one of its kind",
         "beside": "softmax + {weight:g} × it",
         "late": ", from {start:.0%} of the steps on",
         "batches": "batches {identities_per_batch} × {images_per_identity}",
@@ -47,6 +48,7 @@ WORDS = {
         "diverged": "至少有一次训练发散，上表未计入",
         "count": "已完成 {done} / {all} 次训练（各损失完成的种子数在 {least} 到 {most} 之间，计划为 {seeds}）。",
         "none": "无",
+        "single": "同类设置只试了这一组",
         "beside": "softmax + {weight:g} × 该损失",
         "late": "，从总步数的 {start:.0%} 起加入",
         "batches": "每批 {identities_per_batch} × {images_per_identity}",
@@ -120,7 +122,8 @@ def verdicts(table: pd.DataFrame, words: dict[str, str]) -> str:
         for loss in _sorted(table):
             if loss != base:
                 groups[difference(table, loss, base, "eer").verdict].append(loss)
-        shown = [kind for kind in groups if groups[kind] or kind == "better"]
+        measured = groups["same"] or groups["worse"]  # then "better: none" is a finding
+        shown = [kind for kind in groups if groups[kind] or (kind == "better" and measured)]
         lines += [_item(words, kind, groups[kind], display(base)) for kind in shown]
     if diverged := sorted(set(table[table["eer"].isna()]["loss"])):
         lines.append(_item(words, "diverged", diverged, ""))
@@ -141,6 +144,8 @@ def chosen(recipes: dict[str, Any], words: dict[str, str]) -> str:
     lines = []
     for loss, recipe in recipes.items():
         edge = words["comma"].join(f"`{edge}`" for edge in protocol.edges(recipe))
+        if len(protocol.GRIDS[loss]) > 2 and len(protocol.alike(recipe)) == 1:
+            edge = words["single"]
         lines.append([display(loss), str(len(protocol.GRIDS[loss])), _recipe(recipe, words), edge or words["none"]])
     return _table(words["settings"], lines)
 

@@ -282,16 +282,17 @@ def choose(table: pd.DataFrame) -> dict[str, Recipe]:
 def edges(recipe: Recipe) -> list[str]:
     """The numbers of a recipe that are the smallest or largest its grid tried, as "margin 0.8": look further there.
 
-    Compared are the settings of the same kind: those that differ in numbers alone.
+    Compared are the settings `alike`.
     """
-    mine, kind = _numbers(recipe)
-    alike = [numbers for numbers, other in map(_numbers, GRIDS[recipe["loss"]]) if other == kind]
-    tried = {name: {numbers[name] for numbers in alike} for name in mine}
-    return [
-        f"{name} {value:g}"
-        for name, value in mine.items()
-        if len(tried[name]) > 1 and value in (min(tried[name]), max(tried[name]))
-    ]
+    mine, tried = _numbers(recipe)[0], alike(recipe)
+    ends = {name: (min(values), max(values)) for name in mine if len(values := {other[name] for other in tried}) > 1}
+    return [f"{name} {mine[name]:g}" for name in ends if mine[name] in ends[name]]
+
+
+def alike(recipe: Recipe) -> list[dict[str, float]]:
+    """The numbers of every setting in its grid that differs from this one in numbers alone; itself included."""
+    kind = _numbers(recipe)[1]
+    return [numbers for numbers, other in map(_numbers, GRIDS[recipe["loss"]]) if other == kind]
 
 
 def _numbers(recipe: Recipe) -> tuple[dict[str, float], str]:
