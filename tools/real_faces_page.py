@@ -1,0 +1,174 @@
+"""The tables of `course/{en,zh}/real_faces.md`, from `course/results/real_faces.csv` and `real_faces_tests.csv`.
+
+    python tools/real_faces_page.py        # after `make real`
+
+The prose of the pages is written by people. What follows from numbers stands between `<!-- real:NAME -->` and
+`<!-- /real -->`, and is made here.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))  # also when started as a script
+
+LANGUAGES = ("en", "zh")
+MARKED = re.compile(r"(<!-- real:(\w+) -->\n).*?(<!-- /real -->)", re.S)
+LOSSES = {
+    "softmax": "Softmax", "center": "Center", "triplet": "Triplet", "supcon": "SupCon", "cosface": "CosFace",
+    "arcface": "ArcFace", "curricularface": "CurricularFace", "adaface": "AdaFace",
+}  # fmt: skip
+NETS = ("net", "net + JB", "features + JB", "features + lbp", "features + pixels + hog + lbp")
+WORDS = {
+    "en": {
+        "head": "| {first} | seeds | accuracy | ± seeds | seen threshold | EER | TAR@1e-2 | all pairs: EER | TAR@1e-2 |"
+                " TAR@1e-3 |",
+        "system": "system", "loss": "loss",
+        "net": "Net, cosine of the embeddings", "net + JB": "Net, embedding + JB",
+        "features + JB": "Net, features + JB",
+        "features + lbp": "Net (features + JB) + LBP",
+        "features + pixels + hog + lbp": "Net (features + JB) + pixels + HOG + LBP",
+        "pixels": "pixels, cosine", "hog": "HOG, cosine", "lbp": "LBP, cosine",
+        "pixels + JB": "pixels + JB", "hog + JB": "HOG + JB", "lbp + JB": "LBP + JB",
+        "hog + lbp": "HOG + LBP, JB on each", "pixels + hog + lbp": "pixels + HOG + LBP, JB on each",
+        "synthetic": "Only drawn faces (ArcFace)",
+        "count": "Finished: {done} of {all} cells of loss and seed, each five trainings. {list}.",
+        "seeds": "{loss} {n}",
+        "seconds": "A training took {low:.0f} to {high:.0f} seconds of processor time, on one core of a machine busy"
+                   " with other work.",
+        "tests": "| question | loss | against | seeds | difference | p | p (Holm) |",
+        "orl": "| training | seeds | EER on ORL |",
+        "none": "Nothing is finished yet.",
+        "stop": ", ",
+    },
+    "zh": {
+        "head": "| {first} | 种子数 | 准确率 | 种子间标准差 | 见过的阈值 | EER | TAR@1e-2 | 全部配对：EER | TAR@1e-2 |"
+                " TAR@1e-3 |",
+        "system": "系统", "loss": "损失",
+        "net": "网络，嵌入的余弦", "net + JB": "网络，嵌入 + JB", "features + JB": "网络，中间特征 + JB",
+        "features + lbp": "网络（中间特征 + JB）+ LBP",
+        "features + pixels + hog + lbp": "网络（中间特征 + JB）+ 像素 + HOG + LBP",
+        "pixels": "像素，余弦", "hog": "HOG，余弦", "lbp": "LBP，余弦",
+        "pixels + JB": "像素 + JB", "hog + JB": "HOG + JB", "lbp + JB": "LBP + JB",
+        "hog + lbp": "HOG + LBP，各自做 JB", "pixels + hog + lbp": "像素 + HOG + LBP，各自做 JB",
+        "synthetic": "只用合成人脸（ArcFace）",
+        "count": "已完成 {done} / {all} 组（每组是一种损失、一个种子，含五次训练）：{list}。",
+        "seeds": "{loss} {n} 个种子",
+        "seconds": "一次训练占用 {low:.0f} 到 {high:.0f} 秒处理器时间（单核，机器同时在跑其他任务）。",
+        "tests": "| 比较 | 损失 | 对照 | 种子数 | 差值 | p | p（Holm） |",
+        "orl": "| 训练方式 | 种子数 | ORL 上的 EER |",
+        "none": "尚无完成的结果。",
+        "stop": "，",
+    },
+}  # fmt: skip
+
+
+def summary(rows: pd.DataFrame) -> pd.DataFrame:
+    """Means over the seeds of the rows that stand for all rotations."""
+    groups = rows[rows["rotation"] == "all"].groupby(["system", "loss"], sort=False)
+    means = groups.mean(numeric_only=True)
+    return means.assign(seeds=groups.size(), sd=groups["accuracy"].std()).reset_index()
+
+
+def table(part: pd.DataFrame, first: Callable[[pd.Series], str], head: str) -> str:
+    """A line per row, in percent, best accuracy last."""
+    lines = [
+        [first(row), f"{row.seeds:.0f}", f"{_pct(row.accuracy)} {_span(row, 'accuracy')}", _pct(row.sd),
+         _pct(row.accuracy_seen), f"{_pct(row.eer)} {_span(row, 'eer')}", f"{_pct(row.tar2, 1)} {_span(row, 'tar2')}",
+         _pct(row.every_eer), _pct(row.every_tar2, 1), _pct(row.every_tar3, 1)]
+        for _, row in part.sort_values("accuracy").iterrows()
+    ]  # fmt: skip
+    return _table(head, lines)
+
+
+def classical(means: pd.DataFrame, words: dict[str, str]) -> str:
+    part = means[means["loss"] == "classical"]
+    return table(part, lambda row: words[row.system], words["head"].format(first=words["system"]))
+
+
+def nets(means: pd.DataFrame, words: dict[str, str]) -> str:
+    """A table for each way of using a net, with a line per loss."""
+    blocks = []
+    for system in NETS:
+        part = means[(means["system"] == system) & means["loss"].isin([*LOSSES, "synthetic"])]
+        if len(part):
+            head = words["head"].format(first=words["loss"])
+            block = table(part, lambda row: LOSSES.get(row.loss, words["synthetic"]), head)
+            blocks.append(f"**{words[system]}**\n\n{block}")
+    return "\n\n".join(blocks) or words["none"]
+
+
+def differences(tests: pd.DataFrame, words: dict[str, str]) -> str:
+    """Paired differences of accuracy in points."""
+    lines = []
+    for _, row in tests.iterrows():
+        span = f"{100 * row.value:+.2f} [{100 * row.low:+.2f}, {100 * row.high:+.2f}]".replace("-", "−")
+        against = words[row.against] if row.against_loss == "classical" else LOSSES[row.against_loss]
+        chance = (f"{p:.3f}" if p >= 0.001 else "< 0.001" for p in (row.p, row.p_holm))
+        lines.append([words[row.system], LOSSES[row.loss], against, f"{row.seeds:.0f}", span, *chance])
+    return _table(words["tests"], lines) if lines else words["none"]
+
+
+def count(means: pd.DataFrame, words: dict[str, str], seeds: int = 3) -> str:
+    part = means[(means["system"] == "net") & means["loss"].isin(LOSSES)]
+    done = {row.loss: min(int(row.seeds), seeds) for _, row in part.iterrows()}
+    listed = words["stop"].join(words["seeds"].format(loss=LOSSES[k], n=n) for k, n in done.items())
+    return words["count"].format(done=sum(done.values()), all=seeds * len(LOSSES), list=listed or words["none"])
+
+
+def seconds(means: pd.DataFrame, words: dict[str, str]) -> str:
+    spent = means[(means["system"] == "net") & means["loss"].isin(LOSSES)]["seconds"]
+    return words["seconds"].format(low=spent.min(), high=spent.max()) if len(spent) else words["none"]
+
+
+def orl(means: pd.DataFrame, words: dict[str, str]) -> str:
+    part = means[means["orl_eer"].notna()].sort_values("orl_eer")
+    lines = [
+        [LOSSES.get(row.loss, words["synthetic"]), f"{row.seeds:.0f}", _pct(row.orl_eer, 1)]
+        for _, row in part.iterrows()
+    ]
+    return _table(words["orl"], lines) if lines else words["none"]
+
+
+def render(page: str, results: Path, language: str) -> str:
+    """The page with its marked sections made anew. ValueError where a marker names no section, or one is missing."""
+    words = WORDS[language]
+    means = summary(pd.read_csv(results / "real_faces.csv", dtype={"rotation": str}))
+    tests = pd.read_csv(results / "real_faces_tests.csv")
+    sections = {
+        "count": count(means, words), "classical": classical(means, words), "nets": nets(means, words),
+        "tests": differences(tests, words), "orl": orl(means, words), "seconds": seconds(means, words),
+    }  # fmt: skip
+    if wrong := set(sections) ^ {name for _, name, _ in MARKED.findall(page)}:
+        raise ValueError(f"{language}/real_faces.md: sections amiss: {', '.join(sorted(wrong))}; needed: {[*sections]}")
+    return MARKED.sub(lambda match: f"{match[1]}\n{sections[match[2]]}\n\n{match[3]}", page)
+
+
+def _pct(share: float, digits: int = 2) -> str:
+    return f"{100 * share:.{digits}f}" if share == share else ""
+
+
+def _span(row: pd.Series, name: str) -> str:
+    return f"[{_pct(row[f'{name}_low'], 1)}, {_pct(row[f'{name}_high'], 1)}]"
+
+
+def _table(head: str, lines: list[list[str]]) -> str:
+    rule = "|" + " --- |" * (head.count("|") - 1)
+    return "\n".join([head, rule, *("| " + " | ".join(line) + " |" for line in lines)])
+
+
+def main(root: Path = ROOT) -> None:
+    for language in LANGUAGES:
+        path = root / "course" / language / "real_faces.md"
+        text = path.read_text(encoding="utf-8")
+        path.write_text(render(text, root / "course" / "results", language), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
