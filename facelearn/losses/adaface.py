@@ -68,9 +68,9 @@ class AdaFace(MarginHead):
     def rows(self, embeddings: Tensor, target_cos: Tensor) -> tuple[Tensor, ...]:
         lengths = torch.linalg.vector_norm(embeddings.detach(), dim=1).clamp(1e-3, 100.0)  # (B,)
         if self.training:
-            self.norm_mean.lerp_(lengths.mean().to(self.norm_mean), self.momentum)
+            self.norm_mean = self.norm_mean.lerp(lengths.mean().to(self.norm_mean), self.momentum)
             if len(lengths) > 1:
-                self.norm_std.lerp_(lengths.std().to(self.norm_std), self.momentum)
+                self.norm_std = self.norm_std.lerp(lengths.std().to(self.norm_std), self.momentum)
         return ((self.h * (lengths - self.norm_mean) / (self.norm_std + 1e-3)).clamp(-1, 1),)
 
     def target(self, cos: Tensor, rows: tuple[Tensor, ...]) -> Tensor:

@@ -65,7 +65,7 @@ class CurricularFace(MarginHead):
 
     def rows(self, embeddings: Tensor, target_cos: Tensor) -> tuple[Tensor, ...]:
         if self.training:
-            self.t.lerp_(target_cos.detach().mean().to(self.t), self.momentum)
+            self.t = self.t.lerp(target_cos.detach().mean().to(self.t), self.momentum)
         return (self.t.to(target_cos).repeat(len(target_cos)),)  # a copy: a later call must not reach into this one
 
     def target(self, cos: Tensor, rows: tuple[Tensor, ...]) -> Tensor:

@@ -67,7 +67,7 @@ class SphereFace(MarginHead):
 
     def rows(self, embeddings: Tensor, target_cos: Tensor) -> tuple[Tensor, ...]:
         if self.training:
-            self.iteration += 1
+            self.iteration = self.iteration + 1  # in place, torch.compile would find the new one in backward
         return (torch.linalg.vector_norm(embeddings, dim=1),) if self.follows_norm else ()
 
     def annealing(self) -> Tensor | float:
