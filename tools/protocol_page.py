@@ -30,6 +30,7 @@ WORDS = {
         "alone": "One seed or none in common with {base}, so nothing is claimed",
         "diverged": "Diverged in at least one run, which is left out above",
         "count": "Runs done: {done} of {all} (the losses have {least} to {most} of {seeds} seeds).",
+        "unfinished": " The tables below are not finished and rank nothing yet.",
         "none": "none",
         "single": "the only one of its kind",
         "beside": "softmax + {weight:g} × it",
@@ -47,6 +48,7 @@ WORDS = {
         "alone": "与 {base} 共有的种子不足两个，不下结论",
         "diverged": "至少有一次训练发散，上表未计入",
         "count": "已完成 {done} / {all} 次训练（各损失完成的种子数在 {least} 到 {most} 之间，计划为 {seeds}）。",
+        "unfinished": "下面的表尚未完成，还不能用来排名。",
         "none": "无",
         "single": "同类设置只试了这一组",
         "beside": "softmax + {weight:g} × 该损失",
@@ -135,7 +137,8 @@ def count(table: pd.DataFrame, words: dict[str, str]) -> str:
     protocol = importlib.import_module("experiments.protocol")
     losses, seeds = len(protocol.GRIDS), len(protocol.FINAL_SEEDS)
     runs = [int((table["loss"] == loss).sum()) for loss in protocol.GRIDS]
-    return words["count"].format(done=sum(runs), all=losses * seeds, least=min(runs), most=max(runs), seeds=seeds)
+    said = words["count"].format(done=sum(runs), all=losses * seeds, least=min(runs), most=max(runs), seeds=seeds)
+    return said + (words["unfinished"] if sum(runs) < losses * seeds else "")
 
 
 def chosen(recipes: dict[str, Any], words: dict[str, str]) -> str:

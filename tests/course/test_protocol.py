@@ -215,6 +215,8 @@ def test_a_small_protocol_from_search_to_page_resumes_where_it_stopped(protocol,
         (tmp_path / language / "protocol.md").write_bytes((COURSE / language / "protocol.md").read_bytes())
     runner.write_pages(tmp_path)
     assert "Runs done: 4 of 4" in (tmp_path / "en" / "protocol.md").read_text()
+    assert "not finished" not in (tmp_path / "en" / "protocol.md").read_text()
+    assert "not finished" in protocol_page.count(finals.iloc[:3], protocol_page.WORDS["en"])
     assert "已完成 4 / 4" in (tmp_path / "zh" / "protocol.md").read_text()
     protocol.people.cache_clear()
 
