@@ -28,9 +28,7 @@ def test_requirements_are_exact_pins_that_the_constraints_share():
     assert str(pins("requirements.txt")["torch"]) == "2.13.0"
 
 
-@pytest.mark.parametrize(
-    "group", ["dependencies", *(g for g in PROJECT["optional-dependencies"] if g != "bench")]
-)
+@pytest.mark.parametrize("group", ["dependencies", *(g for g in PROJECT["optional-dependencies"] if g != "bench")])
 def test_pins_lie_within_the_ranges_of_the_package(group):
     wanted = PROJECT["dependencies"] if group == "dependencies" else PROJECT["optional-dependencies"][group]
     for requirement in map(Requirement, wanted):
