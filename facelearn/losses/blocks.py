@@ -25,7 +25,7 @@ from facelearn.losses.parallel import from_all, gather_labels, own_rows, shared
 #: negative (b, B) -> a sum for each anchor (b,), and of how many terms (b,)
 Terms = Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 #: anchors in a block, on a CPU and elsewhere
-ANCHORS, ANCHORS_GPU = 64, 1024
+ANCHORS, ANCHORS_GPU = 32, 1024
 
 
 def per_anchor(
