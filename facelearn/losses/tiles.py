@@ -32,7 +32,7 @@ DENSE_UP_TO = 2**20
 #: up to this many the tiles are kept for the backward pass, above they are formed again
 KEEP_UP_TO = 2**22
 #: cosines in a tile: it stays in the cache of a core
-TILE = 2**18
+TILE = 2**17
 
 
 def tile_size(tile: str | int | None, batch: int, classes: int) -> int | None:
