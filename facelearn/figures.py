@@ -398,26 +398,26 @@ def _main_direction(x: np.ndarray) -> np.ndarray:
     return middle / max(float(np.linalg.norm(middle)), 1e-12)
 
 
-def petals_sheet(stages: Iterable[tuple[str, Any]], labels: Any) -> Figure:
-    """Stages `(title, features)` of one training: above, all on one scale; below, their directions alone."""
+def petals_sheet(stages: Iterable[tuple[str, Any]], labels: Any, *, enlarged: bool = False) -> Figure:
+    """Pictures `(title, features)`: above, all on one scale; below, their directions alone, or each `enlarged`."""
     pictures = list(stages)
     frame = petals_frame(x for _, x in pictures)
     fig, axes = plt.subplots(2, len(pictures), figsize=(2.15 * len(pictures), 4.75), layout="none", squeeze=False)
     for (title, x), above, below in zip(pictures, *axes, strict=True):
         petals(above, x, labels, frame)
         above.set_title(title, fontsize=10)
-        directions(below, x, labels)
+        petals(below, x, labels) if enlarged else directions(below, x, labels)
     fig.subplots_adjust(0.005, 0.005, 0.995, 0.9, wspace=0.02, hspace=0.02)
     return fig
 
 
-def petals_pair(title: str, x: Any, labels: Any, frame: Frame2D) -> Figure:
-    """One frame of the animation: the features, and beside them their directions."""
+def petals_pair(title: str, x: Any, labels: Any, frame: Frame2D, *, enlarged: bool = False) -> Figure:
+    """One frame of an animation: the features, and beside them their directions, or the features `enlarged`."""
     fig, (left, right) = plt.subplots(1, 2, figsize=(6.8, 3.9), layout="none")
     petals(left, x, labels, frame)
-    directions(right, x, labels)
+    petals(right, x, labels) if enlarged else directions(right, x, labels)
     left.set_title(r"features $x$")
-    right.set_title(r"directions $x\,/\,\Vert x \Vert$")
+    right.set_title("the same, enlarged" if enlarged else r"directions $x\,/\,\Vert x \Vert$")
     fig.suptitle(title, fontsize=11, family="DejaVu Sans Mono")
     fig.subplots_adjust(0.01, 0.01, 0.99, 0.84, wspace=0.02)
     return fig
