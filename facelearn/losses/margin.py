@@ -17,7 +17,7 @@ infinite slope wherever ANY cosine reaches ±1, and 0 · ∞ = NaN then poisons 
 from __future__ import annotations
 
 import math
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import torch
 import torch.nn.functional as F
@@ -25,9 +25,9 @@ from torch import Tensor, nn
 from torch.distributed import ProcessGroup
 
 from facelearn.losses.base import Classifier, cross_entropy, rest
-from facelearn.losses.parallel import GatherRows, gather_columns, shard
+from facelearn.losses.parallel import GatherRows, everywhere, gather_columns, shard
 from facelearn.losses.sampling import sample_classes
-from facelearn.losses.tiles import own_row, tile_size, tiled
+from facelearn.losses.tiles import nearest_row, own_row, tile_size, tiled
 
 #: What to do with the target where θ + m > π; see `cos_of_sum`.
 BEYOND_PI = ("mm", "plain", "clip", "linear")
@@ -61,6 +61,9 @@ class MarginHead(Classifier):
 
     A zero embedding has no direction: its cosines are all 0, its gradient that of an embedding of norm 1.
     """
+
+    #: Where the logits rise steeply, float32 is not enough for the cosine of the hardest wrong class; see `mend`.
+    exact_hardest = False
 
     def __init__(
         self,
@@ -125,17 +128,35 @@ class MarginHead(Classifier):
     def per_sample(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         x = unit(embeddings)  # (B, d)
         weight, own = self.classes(labels)  # (n·K, d), (B,)
+        precise = unit(most_precise(embeddings.detach()))
         with torch.no_grad():
-            exact_cos = own_row(self, unit(most_precise(embeddings)), weight, own)[1]
+            exact_cos = own_row(self, precise, weight, own)[1]
         rows = self.rows(embeddings, exact_cos.to(x))
         n = len(weight) // self.num_subcenters
         size = tile_size(self.tile, len(labels), n)
         if size is None and self.process_group is not None:
             size = n  # the dense form needs them all
         parts = dense(self, x, weight, own, rows) if size is None else tiled(self, x, weight, own, rows, size)
-        target_cos, rest, *sums = parts  # (B,) each
+        target_cos, rest, hardest, logit, *sums = parts  # (B,) each
+        if self.exact_hardest:
+            rest = rest + self.mend(rest.detach(), hardest, logit, precise, weight, exact_cos, rows)
         target_cos = target_cos + (exact_cos - target_cos).detach()  # its value in float64, its gradient as it was
         return cross_entropy(self.scale * self.target(target_cos, (*rows, *sums)), rest).to(x.dtype)
+
+    @torch.no_grad()
+    def mend(
+        self, rest: Tensor, hardest: Tensor, logit: Tensor,
+        x: Tensor, weight: Tensor, target_cos: Tensor, rows: tuple[Tensor, ...],
+    ) -> Tensor:  # fmt: skip
+        """What `rest` gains where the hardest wrong class counts with its cosine in float64.  (B,)
+
+        With process groups every rank mends its own hardest class; the hardest of all is among them.
+        """
+        cos = nearest_row(self, x, weight, hardest)[1]
+        others = self.others(cos[:, None], target_cos[:, None], tuple(row[:, None].to(cos) for row in rows))
+        exact = self.scale * others[:, 0]
+        gained = torch.where(logit > -torch.inf, (exact - rest).exp() - (logit.to(exact) - rest).exp(), 0.0)
+        return everywhere(gained, self.process_group).log1p().to(rest)
 
     def classes(self, labels: Tensor) -> tuple[Tensor, Tensor]:
         """The weights `(n·K, d)` of the n classes that this call meets, all of this rank's or a sample of them; and
@@ -171,14 +192,17 @@ class MarginHead(Classifier):
         return self.pool(x @ unit(weight).T)
 
 
-def dense(head: MarginHead, x: Tensor, weight: Tensor, labels: Tensor, rows: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """Target cosine, rest, and the sums of `row_sums`, `(B,)` each: the formula as it stands, on all of (B, C)."""
+def dense(head: MarginHead, x: Tensor, weight: Tensor, labels: Tensor, rows: tuple[Tensor, ...]) -> tuple[Any, ...]:
+    """Target cosine, rest, the hardest wrong class and its logit (for heads with `exact_hardest`), and the sums of
+    `row_sums`, `(B,)` each: the formula as it stands, on all of (B, C)."""
     cos = head.cosines(x, weight)  # (B, C)
     own = labels[:, None]
     target_cos = cos.gather(1, own).clamp(-1, 1)  # (B, 1)
     others = head.others(cos, target_cos, tuple(row[:, None] for row in rows))  # (B, C)
     sums = (term.scatter(1, own, 0.0).sum(1) for term in head.row_sums(cos, target_cos))
-    return target_cos[:, 0], rest(head.scale * others, labels), *sums
+    logits = head.scale * others
+    hardest = logits.detach().scatter(1, own, -torch.inf).max(1) if head.exact_hardest else (None, None)  # (B,)
+    return target_cos[:, 0], rest(logits, labels), *hardest[::-1], *sums
 
 
 def unit(vectors: Tensor) -> Tensor:

@@ -45,7 +45,8 @@ def tile_size(tile: str | int | None, batch: int, classes: int) -> int | None:
 def tiled(
     head: MarginHead, x: Tensor, weight: Tensor, labels: Tensor, rows: tuple[Tensor, ...], size: int
 ) -> tuple[Tensor, ...]:
-    """Target cosine, rest, and the sums of `row_sums`, `(B,)` each, for unit embeddings x `(B, d)`."""
+    """Target cosine, rest, this rank's hardest wrong class (for heads with `exact_hardest`) and its logit, and the sums
+    of `row_sums`, `(B,)` each, for unit embeddings x `(B, d)`."""
     return TargetAndRest.apply(x, weight, labels, head, size, *rows)
 
 
@@ -59,6 +60,7 @@ class TargetAndRest(torch.autograd.Function):
         inverse = weight.new_empty(len(weight))  # 1 / ‖W_j‖
         top = x.new_full((len(x), 1), -torch.inf)
         total = torch.zeros_like(top)
+        hardest = torch.zeros_like(labels)  # (B,) its class, of this rank's
         sums: list[Tensor] = []
         ctx.kept = [] if len(x) * len(weight) <= KEEP_UP_TO else None
         for tile in tiles(head, weight, labels, size):
@@ -71,10 +73,14 @@ class TargetAndRest(torch.autograd.Function):
             logits = tile.put(head.scale * head.others(cos, columns[0], tuple(columns[1:])), -torch.inf)
             terms = [tile.put(term.clone(), 0.0).sum(1) for term in head.row_sums(cos, columns[0])]
             sums = [a + b for a, b in zip(sums, terms, strict=True)] if sums else terms
+            if head.exact_hardest:
+                best = logits.max(1, keepdim=True)
+                hardest = torch.where(best.values > top, best.indices + tile.low, hardest[:, None])[:, 0]
             higher = torch.maximum(top, logits.amax(1, keepdim=True))
             safe = higher.masked_fill(higher == -torch.inf, 0.0)  # nothing but the target so far
             total = total * (top - safe).exp() + logits.sub_(safe).exp_().sum(1, keepdim=True)
             top = higher
+        hardest_logit = top[:, 0].clone()
         if head.process_group is not None:
             highest = top.clone()
             dist.all_reduce(highest, dist.ReduceOp.MAX, group=head.process_group)
@@ -83,11 +89,14 @@ class TargetAndRest(torch.autograd.Function):
         rest = (top + total.log())[:, 0]
         ctx.save_for_backward(x, weight, labels, own, here, inverse, target_cos, rest, *rows)
         ctx.head, ctx.size = head, size
-        return target_cos, rest, *sums
+        ctx.mark_non_differentiable(hardest, hardest_logit)
+        return target_cos, rest, hardest, hardest_logit, *sums
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, d_target: Tensor, d_rest: Tensor, *d_sums: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(
+        ctx: Any, d_target: Tensor, d_rest: Tensor, _hardest: Tensor, _logit: Tensor, *d_sums: Tensor
+    ) -> tuple[Tensor | None, ...]:
         x, weight, labels, own, here, inverse, target_cos, rest, *rows = ctx.saved_tensors
         head: MarginHead = ctx.head
         dx, dW = torch.zeros_like(x), torch.empty_like(weight)
@@ -123,6 +132,7 @@ class Tile:
     """A run of classes: its rows of `weight`, and where in it the samples' own classes sit."""
 
     def __init__(self, head: MarginHead, labels: Tensor, low: int, high: int) -> None:
+        self.low = low
         self.rows = slice(low * head.num_subcenters, high * head.num_subcenters)
         self.inside = ((labels >= low) & (labels < high))[:, None]
         self.column = (labels - low).clamp(0, high - low - 1)[:, None]
@@ -143,13 +153,17 @@ def own_row(head: MarginHead, x: Tensor, weight: Tensor, labels: Tensor) -> tupl
     whether this rank owns it (1 or 0); the cosine is known everywhere.  (B,), (B,), (B,)"""
     classes = len(weight) // head.num_subcenters
     here = ((labels >= 0) & (labels < classes)).to(x.dtype)
-    local = labels.clamp(0, classes - 1)
-    first = local[:, None] * head.num_subcenters + torch.arange(head.num_subcenters, device=labels.device)  # (B, K)
-    W = weight[first].to(x.dtype)  # (B, K, d)
+    row, cos = nearest_row(head, x, weight, labels.clamp(0, classes - 1))
+    return row, everywhere(cos * here, head.process_group), here
+
+
+def nearest_row(head: MarginHead, x: Tensor, weight: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
+    """The row of `weight` for one class `(B,)` of each sample, its nearest sub-centre, and the cosine.  (B,), (B,)"""
+    rows = classes[:, None] * head.num_subcenters + torch.arange(head.num_subcenters, device=classes.device)  # (B, K)
+    W = weight[rows].to(x.dtype)  # (B, K, d)
     cos = (W * x[:, None]).sum(2) * inverse_length(W)  # (B, K)
     best = cos.max(1)
-    target_cos = everywhere(best.values.clamp(-1, 1) * here, head.process_group)
-    return first.gather(1, best.indices[:, None])[:, 0], target_cos, here
+    return rows.gather(1, best.indices[:, None])[:, 0], best.values.clamp(-1, 1)
 
 
 def inverse_length(W: Tensor) -> Tensor:

@@ -1,3 +1,4 @@
+import copy
 import math
 
 import numpy as np
@@ -75,3 +76,23 @@ def test_is_circle_on_pairs_with_the_class_rows_as_partners():
     both = torch.cat([x, face.weight.detach()])
     got = pairs(both, torch.cat([label, torch.arange(6)]))[0]
     torch.testing.assert_close(got, face(x, label))
+
+
+@pytest.mark.parametrize("tile", [None, 7])
+@pytest.mark.parametrize("classes", [20, 200])
+def test_small_losses_are_within_1e_5_of_float64_at_gamma_256(classes, tile):
+    """A float32 cosine times 256 would be off by more: the hardest wrong class counts with its cosine in float64."""
+    compared = 0
+    for seed in range(6):
+        for noise in (0.05, 0.1, 0.15, 0.2, 0.25):
+            torch.manual_seed(seed)
+            single = CircleFace(128, classes, tile=tile).eval()
+            exact = copy.deepcopy(single).double()
+            noisy = F.normalize(exact.weight.detach()) + noise / 2 * torch.randn(classes, 128, dtype=torch.float64)
+            x, y = F.normalize(noisy).float(), torch.arange(classes)
+            with torch.no_grad():
+                want, got = exact(x.double(), y).item(), single(x, y).item()
+            if 1e-8 < want < 0.1:
+                compared += 1
+                assert got == pytest.approx(want, rel=5e-6), (seed, noise)
+    assert compared >= 10
