@@ -79,7 +79,7 @@ NAMES: dict[str, str] = {
     "elasticface": "ElasticFace",
 }
 
-DASHES = ((4, 1.5), (1, 1), (6, 1.5, 1, 1.5))
+DASHES = ((4, 1.5), (1, 1), (6, 1.5, 1, 1.5), (5, 1, 1, 1, 1, 1))
 
 STYLE: dict[Any, Any] = {
     "figure.figsize": (6.4, 3.6),
