@@ -8,7 +8,7 @@ JOBS   ?= 2
 export OMP_NUM_THREADS ?= 1
 export PYTHONHASHSEED  ?= 0
 
-.PHONY: lab test help setup lint unit chapters execute results protocol assets site gpu bench real exam clean
+.PHONY: lab test help setup lint unit chapters execute results protocol assets site links student solutions gpu bench real exam clean
 .DEFAULT_GOAL := help
 
 lab: setup            ## open JupyterLab in course/  [HOST=127.0.0.1 PORT=8888 ARGS="--no-browser"]
@@ -58,6 +58,21 @@ assets: setup         ## draw the stored pictures and animations again  [CHAPTER
 
 site: setup           ## the HTML site in both languages, into _site/
 	$(PY) tools/site.py
+
+links: setup          ## every address that leads out of the site, which `make site` has built
+	$(PY) tools/links.py
+
+student: setup        ## the course with its exercises open, into handout/LANG  LANG=zh|en [OUT=folder] [NBGRADER=1 CHAPTER=12]
+	@PYTHONUTF8=1 $(PY) tools/student.py $(if $(NBGRADER),nbgrader,student) $(HANDOUT)
+
+solutions: setup      ## the same with solutions and answers, into handout/LANG-solutions  LANG=zh|en [OUT=folder]
+	@PYTHONUTF8=1 $(PY) tools/student.py solutions $(HANDOUT)
+
+# LANG is also the locale's variable, which every shell has set: tools/student.py takes a hint from it, or says what is missing.
+HANDOUT = --language "$(LANG)" $(if $(OUT),--out "$(OUT)") $(if $(CHAPTER),--chapters $(CHAPTER))
+
+slides: setup         ## lecture slides in both languages, into _slides/; they need no network  [CHAPTER=12]
+	$(PY) tools/slides.py $(CHAPTER)
 
 gpu:                  ## run the chapters as plain scripts at the full budget; needs torch, not Jupyter  [CHAPTER=12]
 	PYTHONPATH="$(CURDIR)" $(if $(wildcard $(PY)),$(PY),$(PYTHON)) tools/gpu.py $(CHAPTER)
