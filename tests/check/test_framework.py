@@ -236,3 +236,18 @@ def test_no_input_is_shown_as_empty_brackets_or_as_a_bare_entry():
     assert "t[2] = [6, 7, 8]" in rows.examine(lambda t: torch.where(t == 7, 0.0, 2 * t)).text.en
     long = Exercise("ex1", lambda t: 2 * t, lambda g: [Case(torch.arange(12.0))])
     assert "t[7] = 7 " in long.examine(lambda t: torch.where(t == 7, 0.0, 2 * t)).text.en
+
+
+def test_a_stub_that_raises_is_to_do_in_its_own_words(exercise):
+    def stub(cos, margin):
+        raise NotImplementedError("write\nstub(cos, margin)")
+
+    assert exercise.examine(stub).kind == "to do"
+    assert exercise.examine(stub).text == ("ex1: to do: write stub(cos, margin)",) * 2
+
+
+def test_a_rule_may_say_that_nothing_has_been_written():
+    def rule(function):
+        raise NotImplementedError
+
+    assert Exercise("ex1", rules=[rule]).examine(shifted).text == ("ex1: to do",) * 2
