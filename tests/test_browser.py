@@ -15,17 +15,15 @@ from pathlib import Path
 
 import pytest
 from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.support.ui import WebDriverWait
+
+from tests.browsers import chromium, needs_chromium
 
 ROOT = Path(__file__).resolve().parent.parent
 TOKEN = "facelearn"
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-DRIVER = shutil.which("chromedriver")
 
 pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs Chromium and chromedriver (Debian: chromium-driver)"),
+    *needs_chromium,
     pytest.mark.skipif(not (ROOT / ".venv").exists(), reason="needs the .venv of `make lab`"),
 ]
 
@@ -89,21 +87,11 @@ def wait_until_up(url: str, server: subprocess.Popen, log: Path) -> str:
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory) -> Iterator[webdriver.Chrome]:
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
+    """One with a profile of its own that notes every request."""
     profile = tmp_path_factory.mktemp("chromium")
-    for argument in (
-        "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-quic",
-        "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
-        "--window-size=1300,1600",
-        f"--user-data-dir={profile}",
-    ):  # fmt: skip
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
-    driver.set_script_timeout(400)
-    yield driver
-    driver.quit()
+    with chromium("--window-size=1300,1600", f"--user-data-dir={profile}", log="performance") as driver:
+        driver.set_script_timeout(400)
+        yield driver
 
 
 OPEN = """

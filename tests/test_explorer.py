@@ -4,28 +4,20 @@ from __future__ import annotations
 
 import math
 import re
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from facelearn import figures, losses
+from tests.browsers import needs_chromium, screen
 
 PAGE = Path(__file__).resolve().parent.parent / "course" / "site" / "explorer.html"
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-DRIVER = shutil.which("chromedriver")
-
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs Chromium and chromedriver (Debian: chromium-driver)"),
-]
+pytestmark = needs_chromium
 
 SETTINGS = [
     {"s": 16.0, "m1": 1.7, "m2": 0.5, "m3": 0.35, "t": 0.2, "theta": 60.0},
@@ -52,19 +44,6 @@ def head(stem: str, p: dict[str, float], classes: int = 101) -> losses.MarginHea
 
 
 STEMS = ("normface", "sphereface", "cosface", "arcface", "combined_margin", "mv_softmax", "curricularface")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[webdriver.Chrome]:
-    options = webdriver.ChromeOptions()
-    options.binary_location = str(CHROMIUM)
-    for flag in ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-                 "--disable-background-networking", "--disable-component-update", "--disable-sync"):  # fmt: skip
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(str(DRIVER)))
-    yield driver
-    driver.quit()
 
 
 @pytest.fixture
@@ -155,6 +134,7 @@ def test_moving_a_setting_by_keyboard_moves_pictures_numbers_and_address(page):
     slider = page.find_element(By.ID, "m2")
     slider.send_keys(*[Keys.ARROW_RIGHT] * 10)
     assert page.find_element(By.ID, "m2-value").text == "0.60 rad = 34.4°"
+    assert slider.get_attribute("aria-valuetext") == "0.60 rad = 34.4°"  # what a screen reader says
     assert page.find_element(By.ID, "boundary").get_attribute("innerHTML") != before
     assert page.find_element(By.ID, "numbers").text != numbers
     assert "m2=0.6" in page.current_url
@@ -171,11 +151,7 @@ def test_moving_a_setting_by_keyboard_moves_pictures_numbers_and_address(page):
 
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_fits_a_phone_in_both_languages_without_errors(browser, language):
-    browser.set_window_size(390, 800)
-    browser.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride", {"width": 390, "height": 800, "deviceScaleFactor": 2, "mobile": True}
-    )
-    try:
+    with screen(browser, 390, 800):
         browser.get("about:blank")
         browser.get(f"{PAGE.as_uri()}?lang={language}")
         assert browser.execute_script("return document.documentElement.scrollWidth") <= 390
@@ -185,8 +161,6 @@ def test_fits_a_phone_in_both_languages_without_errors(browser, language):
         assert "undefined" not in text
         assert "NaN" not in browser.page_source
         assert not [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
-    finally:
-        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
 def test_both_languages_have_the_same_words_and_nothing_comes_from_outside(page):
