@@ -1,0 +1,201 @@
+"""The checks of chapter 01 accept right answers, however written, and name what is wrong with others."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy.special import ndtr
+from scipy.stats import norm
+
+from facelearn.check import verification as check
+
+# ---- right answers --------------------------------------------------------------------------------------------------
+
+
+def by_counting(scores, same, weights, far):
+    order = np.argsort(-scores, kind="stable")
+    last = np.append(np.diff(scores[order]) != 0, True)
+    accepted, wrongly = (np.append(0, np.cumsum((weights * kind)[order])[last]) for kind in (same, ~same))
+    if far * wrongly[-1] < 1:
+        raise ValueError("too fine")
+    return accepted[wrongly / wrongly[-1] <= far].max() / accepted[-1]
+
+
+def by_repeating(scores, same, weights, far):
+    genuine, impostor = (np.repeat(scores[kind], weights[kind]) for kind in (same, ~same))
+    if far < 1 / len(impostor):
+        raise ValueError(f"far: found {far}")
+    steps = [t for t in np.unique(genuine) if np.mean(impostor >= t) <= far]
+    return float(np.mean(genuine >= min(steps))) if steps else 0
+
+
+@pytest.mark.parametrize("answer", [by_counting, by_repeating])
+def test_ex1_accepts(answer):
+    assert check.ex1.examine(answer)
+
+
+def closed_form(mean_genuine, sd_genuine, mean_impostor, sd_impostor):
+    threshold = (mean_genuine * sd_impostor + mean_impostor * sd_genuine) / (sd_genuine + sd_impostor)
+    return threshold, ndtr(-(mean_genuine - mean_impostor) / (sd_genuine + sd_impostor))
+
+
+def by_a_grid(mean_genuine, sd_genuine, mean_impostor, sd_impostor):
+    from scipy.optimize import brentq
+
+    def excess(t):
+        return norm.sf(t, mean_impostor, sd_impostor) - norm.cdf(t, mean_genuine, sd_genuine)
+
+    threshold = brentq(excess, -20, 20, xtol=1e-14)
+    return threshold, norm.sf(threshold, mean_impostor, sd_impostor)
+
+
+@pytest.mark.parametrize("answer", [closed_form, by_a_grid])
+def test_ex2_accepts(answer):
+    assert check.ex2.examine(answer)
+
+
+def first_fold_is_different(ten_folds):
+    """The others want a threshold above all scores of fold 0; fold 0, which outweighs them, one among its scores."""
+    others = np.tile([0.9, 0.5], 6)
+    first = np.tile([0.2, 0.1], 40)
+    scores = np.concatenate([first, others])
+    folds = np.repeat([0, 1, 2], [80, 6, 6])
+    return bool(ten_folds(scores, np.arange(len(scores)) % 2 == 0, folds)[0] == 0.5)
+
+
+def test_ex3_accepts():
+    assert check.ex3.examine(first_fold_is_different)
+
+
+# ---- planted wrong answers, and the word by which each is named ------------------------------------------------------
+
+
+def never_refuses(scores, same, weights, far):
+    try:
+        return by_counting(scores, same, weights, far)
+    except ValueError:
+        return 0.0
+
+
+def refuses_exact(scores, same, weights, far):
+    if far * weights[~same].sum() <= 1 + 1e-9:
+        raise ValueError("too fine")
+    return by_counting(scores, same, weights, far)
+
+
+def counts_pairs(scores, same, weights, far):
+    """Refuses by the number of pairs, not by what they count."""
+    if far < 1 / (~same).sum():
+        raise ValueError("too fine")
+    return by_repeating(scores, same, weights, max(far, 1 / weights[~same].sum()))
+
+
+def one_by_one(scores, same, weights, far):
+    order = np.lexsort((~same, -scores))
+    tar, reached = (np.cumsum((weights * kind)[order]) / (weights * kind).sum() for kind in (same, ~same))
+    return float(tar[reached <= far].max(initial=0.0))
+
+
+def interpolating(scores, same, weights, far):
+    scores, same = np.repeat(scores, weights), np.repeat(same, weights)
+    steps = np.unique(scores)[::-1]
+    fars, tars = (np.append(0, [(scores[kind] >= t).mean() for t in steps]) for kind in (~same, same))
+    return float(np.interp(far, fars, tars))
+
+
+def nearest_far(scores, same, weights, far):
+    scores, same = np.repeat(scores, weights), np.repeat(same, weights)
+    rates = [((scores[~same] >= t).mean(), (scores[same] >= t).mean()) for t in np.unique(scores)[::-1]]
+    return float(min(rates, key=lambda rate: (abs(rate[0] - far), -rate[1]))[1])
+
+
+WRONG_1 = {
+    "no weights": (lambda s, y, w, far: by_counting(s, y, np.ones_like(w), far), "weights have no effect", "权重没有"),
+    "ties one by one": (one_by_one, "one by one", "逐个"),
+    "nearest": (nearest_far, "nearest", "最接近"),
+    "interpolated": (interpolating, "interpolates", "插值"),
+    "never refuses": (never_refuses, "raise ValueError", "应抛出 ValueError"),
+    "refuses one of N": (refuses_exact, "exactly what they can show", "恰好"),
+    "counts pairs": (counts_pairs, "weights add up", "权重之和"),
+    "FAR instead": (lambda s, y, w, far: far, "got", "得到"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_1)
+def test_ex1_names_what_is_wrong(name):
+    answer, en, zh = WRONG_1[name]
+    assert_named(check.ex1.examine(answer), en, zh)
+
+
+def half_d_prime(mean_genuine, sd_genuine, mean_impostor, sd_impostor):
+    pooled = math.sqrt((sd_genuine**2 + sd_impostor**2) / 2)
+    middle = (mean_genuine + mean_impostor) / 2
+    return middle, ndtr(-(mean_genuine - mean_impostor) / (2 * pooled))
+
+
+def one_minus_auc(*curve):
+    g, a, i, b = curve
+    return closed_form(*curve)[0], ndtr(-(g - i) / math.hypot(a, b))
+
+
+WRONG_2 = {
+    "sign": (lambda *c: (closed_form(*c)[0], 1 - closed_form(*c)[1]), "sign", "符号"),
+    "midway": (lambda *c: ((c[0] + c[2]) / 2, closed_form(*c)[1]), "midway", "正中"),
+    "pooled": (half_d_prime, "pooled", "合并标准差"),
+    "AUC": (one_minus_auc, "1 - AUC", "1 - AUC"),
+    "swapped": (lambda *c: closed_form(*c)[::-1], "swapped", "次序反了"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_2)
+def test_ex2_names_what_is_wrong(name):
+    answer, en, zh = WRONG_2[name]
+    assert_named(check.ex2.examine(answer), en, zh)
+
+
+def all_folds_alike(ten_folds):
+    """Every fold has the same scores, so the leak through all of them changes nothing."""
+    scores = np.tile([0.9, 0.1], 20)
+    return bool(np.all(ten_folds(scores, np.arange(40) % 2 == 0, np.repeat(np.arange(4), 10)) == 1))
+
+
+def small_first_fold(ten_folds):
+    """Fold 0 differs, but is too small to move a threshold chosen on all."""
+    scores = np.concatenate([[0.2, 0.1], np.tile([0.9, 0.5], 20)])
+    folds = np.repeat([0, 1, 2], [2, 20, 20])
+    return bool(ten_folds(scores, np.arange(42) % 2 == 0, folds)[0] == 0.5)
+
+
+def without_a_gap(ten_folds):
+    """A score of fold 0 lies between the scores of the others: which threshold is taken decides."""
+    scores = np.concatenate([np.tile([0.7, 0.1], 40), np.tile([0.9, 0.5], 6)])
+    return bool(ten_folds(scores, np.arange(92) % 2 == 0, np.repeat([0, 1, 2], [80, 6, 6]))[0] == 0.5)
+
+
+WRONG_3 = {
+    "always True": (lambda ten_folds: True, "lets this leak pass: each fold", "放过了这个泄漏：每一折"),
+    "always False": (lambda ten_folds: False, "rejects an honest", "拒绝了一个诚实"),
+    "alike": (all_folds_alike, "lets this leak pass: each fold", "每一折"),
+    "small": (small_first_fold, "lets this leak pass: one threshold", "测试折也在其中"),
+    "no gap": (without_a_gap, "leave a gap", "留出空当"),
+    "not a bool": (lambda ten_folds: 0.7, "True or False", "True 或 False"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_3)
+def test_ex3_names_what_is_wrong(name):
+    answer, en, zh = WRONG_3[name]
+    assert_named(check.ex3.examine(answer), en, zh)
+
+
+@pytest.mark.parametrize("exercise", [check.ex1, check.ex2, check.ex3])
+def test_stubs_are_to_do(exercise):
+    for stub in (lambda *inputs: ..., lambda *inputs: None):
+        assert exercise.examine(stub).text.en == f"{exercise.name}: to do"
+
+
+def assert_named(outcome, en, zh):
+    assert not outcome
+    assert outcome.kind != "to do"
+    assert en in outcome.text.en, outcome.text.en
+    assert zh in outcome.text.zh, outcome.text.zh
