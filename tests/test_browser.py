@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -13,6 +14,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import nbformat
 import pytest
 from selenium import webdriver
 from selenium.webdriver.support.ui import WebDriverWait
@@ -52,15 +54,21 @@ def copy(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def lab(copy, tmp_path_factory) -> Iterator[str]:
+def home(tmp_path_factory) -> Path:
+    """A fresh profile, as a newcomer has."""
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def lab(copy, home) -> Iterator[str]:
     port = free_port()
-    home = tmp_path_factory.mktemp("home")  # a fresh profile, as a newcomer has
     environment = os.environ | {
         "FACELEARN_BUDGET": "smoke",
         "JUPYTER_CONFIG_DIR": str(home / "config"),
         "JUPYTER_DATA_DIR": str(home / "data"),
         "JUPYTERLAB_WORKSPACES_DIR": str(home / "workspaces"),
         "JUPYTERLAB_SETTINGS_DIR": str(home / "settings"),
+        "FACELEARN_PROGRESS_FILE": str(home / "progress.json"),
     }
     with (home / "log").open("wb") as log:
         server = subprocess.Popen(
@@ -134,8 +142,6 @@ def run_async(browser: webdriver.Chrome, script: str, *arguments: object) -> dic
 
 
 def requested_hosts(browser: webdriver.Chrome) -> set[str]:
-    import json
-
     messages = (json.loads(entry["message"])["message"] for entry in browser.get_log("performance"))
     urls = [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
     return {url.split("/")[2].split(":")[0] for url in urls if url.startswith(("http", "ws"))}
@@ -154,6 +160,36 @@ def test_chapter_12_runs_in_the_browser(lab, browser, language):
     assert "smoke" in seen["text"]
     assert run_async(browser, SHOWN_FIGURE)["shown"] >= 1
     assert requested_hosts(browser) <= {"127.0.0.1"}, "a request left the machine"
+
+
+PROBE = """\
+from facelearn import check
+from torch.nn.functional import one_hot
+check.softmax.ex1(lambda logits, labels: (logits.softmax(1) - one_hot(labels, logits.shape[1])) / len(logits))
+check.softmax.ex2(lambda logits, labels: logits.sum())
+print(check.progress())
+"""
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_checks_speak_the_language_of_the_folder_and_remember_a_pass(lab, browser, copy, home, language):
+    """In JupyterLab the kernel works in the notebook's folder, and says that a person is there."""
+    cell = nbformat.v4.new_code_cell(PROBE)
+    kernel = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
+    book = nbformat.v4.new_notebook(cells=[cell], metadata={"kernelspec": kernel})
+    nbformat.write(book, copy / "course" / language / "probe.ipynb")
+    (home / "progress.json").unlink(missing_ok=True)
+    browser.get(f"{lab}/lab?token={TOKEN}&reset")
+    WebDriverWait(browser, 90).until(lambda b: b.execute_script("return Boolean(window.jupyterapp)"))
+    seen = run_async(browser, OPEN, f"{language}/probe.ipynb")
+    assert seen.get("thrown") is None, seen["thrown"]
+    assert seen["errors"] == []
+    first, second, *table = seen["text"].splitlines()
+    assert first == "ex1: passed (visible checks)"
+    assert any("\u4e00" <= c <= "\u9fff" for c in second) == (language == "zh")
+    assert table[-1].endswith(str(home / "progress.json"))
+    assert any(("已通过 1 道" if language == "zh" else "1 of") in line for line in table)
+    assert list(json.loads((home / "progress.json").read_text())["passed"]) == ["softmax"]
 
 
 def test_a_port_in_use_is_named(copy):

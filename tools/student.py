@@ -102,10 +102,9 @@ def open_stub(exercise: Exercise, language: str) -> str:
         raise Failed(f"exercise {exercise.number}: expected a function whose body is `...` to be written")
     lines = source.splitlines()
     for function, blank in sorted(places, key=lambda place: -place[1].lineno):
-        wanted = f"{function.name}({ast.unparse(function.args)})"
         words = {
-            "en": f"write {wanted} (exercise {exercise.number}: {exercise.title})",
-            "zh": f"请写出 {wanted}（练习 {exercise.number}：{exercise.title}）",
+            "en": f"write {function.name} (exercise {exercise.number}: {exercise.title})",
+            "zh": f"请写出 {function.name}（练习 {exercise.number}：{exercise.title}）",
         }[language]
         before = lines[blank.lineno - 1].encode()[: blank.col_offset].decode().rstrip()
         indent = " " * (function.col_offset + 4)
