@@ -14,6 +14,7 @@ a reader sees, and what the stored outputs hold; the default) or `full` (what st
 from __future__ import annotations
 
 import hashlib
+import html
 import json
 import os
 import sys
@@ -42,6 +43,7 @@ __all__ = [
     "settings_hash",
     "show",
     "show_gif",
+    "show_page",
     "start",
     "verdict",
 ]
@@ -141,6 +143,21 @@ def show_gif(name: str) -> None:
         raise FileNotFoundError(f"{path} is missing: `python tools/assets.py` draws it")
     if _in_kernel():
         _display({"image/gif": path.read_bytes(), "text/plain": f"<{name}>"})
+
+
+def show_page(name: str, *, height: int = 1000) -> None:
+    """Display `course/<name>`, an HTML page that needs no other file, in a frame; in a plain script do nothing.
+
+    The page's text goes into the output: it works offline, and wherever the notebook is taken. Jupyter shows frames
+    of trusted notebooks only, that is, of those that have been run by their reader; GitHub shows none.
+    """
+    path = course_folder() / name
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing: expected a page in the course's folder")
+    if _in_kernel():
+        page = html.escape(path.read_text(encoding="utf-8"))
+        style = f"width: 100%; height: {height}px; border: 0"
+        _display({"text/html": f'<iframe srcdoc="{page}" style="{style}"></iframe>', "text/plain": f"<{name}>"})
 
 
 def _display(bundle: dict[str, Any]) -> None:

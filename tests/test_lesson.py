@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from fractions import Fraction
+from html.parser import HTMLParser
 
 import numpy as np
 import pytest
@@ -91,6 +92,25 @@ def test_show_closes_the_figure_and_writes_nothing_unasked(course, monkeypatch):
     lesson.show(fig)
     assert not plt.fignum_exists(fig.number)
     assert not list(course.rglob("*.png"))
+
+
+def test_show_page_puts_the_whole_page_into_a_frame(course, monkeypatch):
+    page = '<!doctype html><p lang="en">a & b</p><script>"use strict"; const x = 1 < 2;</script>'
+    (course / "page.html").write_text(page)
+    shown = []
+    monkeypatch.setattr(lesson, "_in_kernel", lambda: True)
+    monkeypatch.setattr(lesson, "_display", shown.append)
+    lesson.show_page("page.html", height=700)
+    frames = []
+    reader = HTMLParser()
+    reader.handle_starttag = lambda tag, attributes: frames.append((tag, dict(attributes)))
+    reader.feed(shown[0]["text/html"])
+    ((tag, attributes),) = frames  # nothing of the page has leaked out of the attribute
+    assert tag == "iframe"
+    assert attributes["srcdoc"] == page
+    assert "700px" in attributes["style"]
+    with pytest.raises(FileNotFoundError, match=r"none\.html is missing"):
+        lesson.show_page("none.html")
 
 
 def test_show_gif_names_what_is_missing(course):

@@ -1,0 +1,104 @@
+"""Chapter 13: margins of four kinds that ask for the same at one target angle, trained side by side.
+
+"Matched at 60 degrees" means: at θ = 60° all have the target logit s cos(θ + m), with ArcFace's m from
+`course/settings.json`. The scale is the one that the search chose on "tune" without a margin. A seed draws people,
+start weights and batches, as in chapter 12; the claims are measured on the split "open".
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from experiments import protocol
+from experiments.arcface import Trained, angles, measure, paired, people, rows
+
+from facelearn.losses import MarginHead, get
+from facelearn.models import SmallFaceNet
+from facelearn.training import ShiftAndGain, fit, seed_everything
+
+__all__ = ["Trained", "angles", "measure", "paired", "rows"]  # as in chapter 12
+
+CHAPTER = "13_margins"
+Setting = dict[str, Any]
+
+SETTINGS: dict[str, Any] = {
+    **{name: protocol.SETTINGS[name] for name in ("data", "net", "training")},
+    "scale": protocol.settings("normface")["arguments"]["scale"],
+    "margin": protocol.settings("arcface")["arguments"]["margin"],
+    "epochs": 8,
+    "seeds": [130, 131, 132, 133, 134],
+    "live_seed": 230,
+    "matched_at": 60,
+    "also_matched_at": 30,  # nearer to where trained samples stand
+}
+SCALE, MARGIN, AT = SETTINGS["scale"], SETTINGS["margin"], SETTINGS["matched_at"]
+KINDS = ("sphereface", "cosface", "arcface", "combined_margin")
+
+
+def setting(loss: str, *, at: float = AT, detached: bool = False) -> Setting:
+    """What one row of the table varies."""
+    return {"loss": loss, "matched_at": at, "detached": detached}
+
+
+def grid() -> Iterator[tuple[Setting, int]]:
+    """Four kinds matched at one angle, and no margin; two of them at another; two with a slope of 1."""
+    for seed in SETTINGS["seeds"]:
+        yield from ((setting(loss), seed) for loss in ("normface", *KINDS))
+        yield from ((setting(loss, detached=True), seed) for loss in ("sphereface", "arcface"))
+        yield from ((setting(loss, at=SETTINGS["also_matched_at"]), seed) for loss in ("sphereface", "cosface"))
+
+
+def matched(loss: str, at: float = AT, margin: float = MARGIN) -> dict[str, float]:
+    """The keywords with which this loss has the target cos(θ + margin) at θ = `at` degrees."""
+    theta = math.radians(at)
+    wanted = math.cos(theta + margin)
+    return {
+        "normface": {},
+        "sphereface": {"margin": 1 + margin / theta},
+        "cosface": {"margin": math.cos(theta) - wanted},
+        "arcface": {"margin": margin},
+        "combined_margin": {"m1": 1.0, "m2": margin / 2, "m3": math.cos(theta + margin / 2) - wanted},  # half and half
+    }[loss]
+
+
+def head(wanted: Setting, dim: int, classes: int) -> MarginHead:
+    """The loss of a setting, on unit vectors and at the common scale: SphereFace in its later form, SphereFace-R."""
+    loss = wanted["loss"]
+    rule = {"beyond_pi": "mm"} if loss in ("arcface", "combined_margin") else {}
+    made = get(loss, dim, classes, scale=float(SCALE), **matched(loss, wanted["matched_at"]), **rule)
+    assert isinstance(made, MarginHead)
+    return with_slope_one(made) if wanted["detached"] else made
+
+
+def with_slope_one(head: MarginHead) -> MarginHead:
+    """The same value, but ∂target/∂cos θ = 1 as in CosFace."""
+    target = head.target
+    head.target = lambda cos, rows: cos + (target(cos, rows) - cos).detach()  # type: ignore[method-assign]
+    return head
+
+
+def train(wanted: Setting, seed: int, budget: str = "full") -> Trained:
+    """One training; at the budget "smoke" one epoch with a few people."""
+    few = budget == "smoke"
+    faces = people("fit", seed, few)
+    seed_everything(seed)
+    net = SmallFaceNet(**SETTINGS["net"])
+    loss = head(wanted, net.embedding_dim, int(faces.labels.max()) + 1)
+    epochs = 1 if few else SETTINGS["epochs"]
+    fit(net, loss, faces, epochs=epochs, seed=seed, augment=ShiftAndGain(), **SETTINGS["training"])
+    return Trained(net, loss, faces)
+
+
+def run(wanted: Setting, seed: int, budget: str = "full") -> dict[str, float]:
+    """Train one setting and measure it: one row of the table."""
+    return measure(train(wanted, seed, budget), seed, budget)
+
+
+def assets(folder: Path) -> None:
+    """The poster, and the boundaries opening as an animation."""
+    from experiments import boundaries
+
+    boundaries.assets(folder)
