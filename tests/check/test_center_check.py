@@ -1,0 +1,201 @@
+"""The checks of chapter 06 accept right answers, however written, and name planted mistakes in both languages."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from facelearn.check import center as check
+from facelearn.losses import Center
+from tests.check.conformance import assert_check, assert_message
+
+# ---- right answers, each by another way than the check's own reference -----------------------------------------------
+
+
+def by_autograd(x, weight, centers, labels, lam):
+    leaf = x.clone().requires_grad_()
+    loss = F.cross_entropy(leaf @ weight.T, labels)
+    if lam:
+        loss = loss + lam * F.mse_loss(leaf, centers[labels], reduction="sum") / (2 * len(x))
+    return torch.autograd.grad(loss, leaf)[0]
+
+
+def by_the_library(centers, x, labels, alpha):
+    loss = Center(centers.shape[1], len(centers), alpha=alpha).double()
+    loss.centers.copy_(centers)
+    loss(x, labels)
+    return loss.centers
+
+
+def by_a_weighted_mean(centers, x, labels, alpha):
+    moved = centers.clone()
+    for j in labels.unique():
+        own = x[labels == j]
+        rate = alpha * len(own) / (1 + len(own))
+        moved[j] = (1 - rate) * centers[j] + rate * own.mean(0)
+    return moved
+
+
+def within_over_between(x, labels):
+    kinds = labels.unique()
+    means = torch.stack([x[labels == j].mean(0) for j in kinds])
+    within = torch.stack([(x[labels == j] - m).square().sum(1).mean() for j, m in zip(kinds, means, strict=True)])
+    return within.mean() / (means - means.mean(0)).square().sum(1).mean()
+
+
+def within_over_total(x, labels):
+    kinds, own = labels.unique(return_inverse=True)
+    means = torch.stack([x[labels == j].mean(0) for j in kinds])
+    return ((x - means[own]).square().sum() / (x - x.mean(0)).square().sum()).item()
+
+
+def farthest_over_nearest(x, labels):
+    apart, same = torch.cdist(x, x), labels[:, None] == labels
+    return apart[same].max() / apart[~same].min()
+
+
+# ---- planted wrong answers -------------------------------------------------------------------------------------------
+
+
+def fled(x, weight, centers, labels, lam):
+    return by_autograd(x, weight, 2 * x.mean(0) - centers, labels, lam)
+
+
+def times_zero(x, weight, centers, labels, lam):
+    return by_autograd(x, weight, centers, labels, 0) + lam * (x - centers[labels]) / len(x)
+
+
+def no_half(x, weight, centers, labels, lam):
+    return by_autograd(x, weight, centers, labels, lam * 2)
+
+
+def pull_of_the_sum(x, weight, centers, labels, lam):
+    return by_autograd(x, weight, centers, labels, lam * len(x))
+
+
+def other_way(x, weight, centers, labels, lam):
+    return by_autograd(x, weight, centers, labels, -lam)
+
+
+def through_the_centres(x, weight, centers, labels, lam):
+    """Centres taken for the batch means, which move with x."""
+    return by_autograd(x, weight, x.mean(0).expand_as(centers), labels, lam)
+
+
+def overwritten(centers, x, labels, alpha):
+    moved, count = centers.clone(), labels.bincount(minlength=len(centers))[:, None]
+    moved[labels] = centers[labels] - alpha * (centers[labels] - x) / (1 + count[labels])
+    return moved
+
+
+def batch_mean(centers, x, labels, alpha):
+    moved = centers.clone()
+    for j in labels.unique():
+        moved[j] -= alpha * (centers[j] - x[labels == j].mean(0))
+    return moved
+
+
+def gradient_step(centers, x, labels, alpha):
+    leaf = centers.clone().requires_grad_()
+    F.mse_loss(leaf[labels], x, reduction="sum").div(2 * len(x)).backward()
+    return centers - alpha * leaf.grad
+
+
+def absent_to_zero(centers, x, labels, alpha):
+    onehot = F.one_hot(labels, len(centers)).to(x.dtype)
+    count = onehot.sum(0)[:, None]
+    means = onehot.T @ x / count.clamp(min=1)
+    return centers - alpha * (centers - means) * count.clamp(min=1) / (1 + count)
+
+
+def in_place(centers, x, labels, alpha):
+    return centers.copy_(by_the_library(centers, x, labels, alpha))
+
+
+def away(centers, x, labels, alpha):
+    return by_the_library(centers, x, labels, 0.0) * 2 - by_the_library(centers, x, labels, alpha)
+
+
+def rounded(centers, x, labels, alpha):
+    return by_the_library(centers, x, labels, alpha) * (1 + 1e-12)
+
+
+def within(x, labels):
+    means = torch.stack([x[labels == j].mean(0) for j in range(6)])
+    return (x - means[labels]).square().sum(1).mean()
+
+
+def within_over_length(x, labels):
+    return within(x, labels) / x.square().sum(1).mean()
+
+
+def by_axes(x, labels):
+    means = torch.stack([x[labels == j].mean(0) for j in range(6)])
+    return ((x - means[labels]).var(0) / x.var(0)).mean()
+
+
+def the_wrong_way_up(x, labels):
+    return 1 / within_over_between(x, labels)
+
+
+def constant(x, labels):
+    return 1.0
+
+
+def one_class_alone(x, labels):
+    return within_over_between(x, labels) - 0.01
+
+
+def unbiased(x, labels):
+    means, count = torch.stack([x[labels == j].mean(0) for j in range(6)]), labels.bincount()
+    sizes = torch.zeros(6, dtype=x.dtype).index_add_(0, labels, (x - means[labels]).square().sum(1))
+    return (sizes / (count - 1)).mean() / means.var(0).sum()
+
+
+def per_class(x, labels):
+    return torch.stack([x[labels == j].var(0, unbiased=False).sum() for j in range(6)])
+
+
+def test_gradient_of_the_joint_loss():
+    wrong = [
+        fled,
+        (times_zero, "0 · ∞"),
+        (no_half, "half"),
+        (pull_of_the_sum, "not divided by B"),
+        (other_way, "sign"),
+        through_the_centres,
+    ]
+    assert_check(check.ex1, by_autograd, wrong)
+
+
+@pytest.mark.parametrize("solution", [by_the_library, by_a_weighted_mean])
+def test_rule_of_the_centres(solution):
+    wrong = [
+        (overwritten, "overwrites"),
+        (batch_mean, "divides by n_j"),
+        (gradient_step, "gradient step"),
+        (absent_to_zero, "towards 0"),
+        (in_place, "changes its inputs"),
+        (away, "flees"),
+        (rounded, "to the last bit"),
+    ]
+    assert_check(check.ex2, solution, wrong)
+
+
+@pytest.mark.parametrize("solution", [within_over_between, within_over_total, farthest_over_nearest])
+def test_measure_of_compactness(solution):
+    wrong = [
+        (within, "attack"),
+        (within_over_length, "shift"),
+        (by_axes, "rotation"),
+        (the_wrong_way_up, "did not fall"),
+        (constant, "did not fall"),
+        (one_class_alone, "it must be 0"),
+        (unbiased, "single image"),
+        (per_class, "one number"),
+    ]
+    assert_check(check.ex3, solution, wrong)
+
+
+@pytest.mark.parametrize("measure", [within, within_over_length, by_axes, the_wrong_way_up, unbiased])
+def test_every_message_of_a_rule_is_in_both_languages(measure):
+    assert_message(check.ex3.examine(measure), "ex3")
