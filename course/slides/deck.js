@@ -2,7 +2,7 @@
 // that is not enough, what does not fit goes over to a new slide of the same title.
 'use strict';
 const SMALLEST = 0.87; // of the normal size of text, before a slide is divided
-const CODE = [16, 22], LEAST_CODE = 13; // px: as large as its longest line allows; less only where it is too high
+const CODE = [16, 22], LEAST_CODE = 14; // px: as large as its longest line allows; less only where it is too high
 
 const body = page => page.querySelector('.body');
 const fits = page => {
@@ -47,6 +47,7 @@ function divideBlock(block, page, rest) {
 
 function smaller(page) {
   for (const pre of page.querySelectorAll('pre')) {
+    pre.style.lineHeight = 1.22; // thirty lines, the longest cell that a chapter may have, then fit
     for (let size = parseFloat(getComputedStyle(pre).fontSize); size > LEAST_CODE && !fits(page); size -= 1) {
       pre.style.fontSize = `${size - 1}px`;
     }

@@ -208,7 +208,7 @@ class TestInABrowser:
 
     def test_what_is_too_much_goes_on_to_further_slides_and_nothing_is_lost(self, browser, tmp_path):
         [deck] = slides.build(["99_long"], long_chapter(tmp_path / "course"), tmp_path / "out", ("en",))
-        rows = opened(browser, deck, least_code=13)
+        rows = opened(browser, deck, least_code=14)
         texts = [text for *_, text in rows]
         assert all(any(t.startswith(f"Paragraph {i}:") for t in texts) for i in range(12))
         assert all(any(t.startswith(f"item {i} ") for t in texts) for i in range(1, 21))
