@@ -1,13 +1,14 @@
 """Chapter 12: what the angular margin buys at a fixed scale, and what moving scale and margin together pretends.
 
 A seed draws everything: the people, the start weights, the order of the batches. So runs with one seed are paired, and
-the scatter over seeds holds the luck of the people as well as that of the training. Settings were chosen on the split
-"tune" with seeds of their own (stage "tune": the scale for m = 0, then each margin at that scale); the claims are
-measured on the split "open", with seeds and people that nothing was chosen on.
+the scatter over seeds holds the luck of the people as well as that of the training. Scale and margins come from
+`course/settings.json`: the search of `experiments/protocol.py` chose them on the split "tune". The claims are measured
+on the split "open", with seeds and people that nothing was chosen on.
 """
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator
 from functools import lru_cache
@@ -16,11 +17,11 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 import torch
+from experiments import protocol
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from facelearn.data import STANDARD, SyntheticFaces, digits, standard
-from facelearn.data.face_renderer import VERSION
+from facelearn.data import SyntheticFaces, digits, standard
 from facelearn.losses import ArcFace, MarginHead, get
 from facelearn.models import DigitNet, SmallFaceNet
 from facelearn.training import ShiftAndGain, accuracy, embed, fit, seed_everything
@@ -30,21 +31,18 @@ CHAPTER = "12_arcface"
 Setting = dict[str, Any]
 
 SETTINGS: dict[str, Any] = {
-    "data": {"standard": STANDARD, "renderer": VERSION},
-    "net": {"embedding_dim": 64, "width": 8},
-    "training": {"batch_size": 128, "lr": 4e-3, "weight_decay": 5e-4},
+    **{name: protocol.SETTINGS[name] for name in ("data", "net", "training")},
+    "chosen": {loss: protocol.settings(loss)["arguments"] for loss in ("normface", "arcface", "cosface")},
     "epochs": 8,
-    "tune_seeds": [500, 501],
-    "tried": {"scale": [4, 8, 16, 32], "arcface": [0.4, 0.6, 0.8, 1.0], "cosface": [0.1, 0.2, 0.4, 0.8]},
-    "chosen": {"scale": 8, "arcface": 0.6, "cosface": 0.4},  # `choose` finds these again in the stored rows
     "seeds": [100, 101, 102, 103, 104],
     "live_seed": 200,
-    "margins": [0.0, 0.4, 0.6, 0.8, 1.0],
+    "margins": [0.0, 0.4, 0.6, 0.8, 1.0, 1.2],  # the best of the search was the largest it tried: two beyond it
     "other_scale": 32,
     "other_epochs": [2, 4],
     "detached": {"arcface_detached": {"loss": "arcface", "detach_margin": True}},  # that value, CosFace's pull
 }
-SCALE, MARGIN = SETTINGS["chosen"]["scale"], SETTINGS["chosen"]["arcface"]
+SCALE = SETTINGS["chosen"]["normface"]["scale"]  # best for m = 0; the search gives ArcFace and CosFace the same
+MARGIN = SETTINGS["chosen"]["arcface"]["margin"]
 DETACHED = "arcface_detached"
 
 
@@ -54,24 +52,16 @@ class Trained(NamedTuple):
     faces: SyntheticFaces  # it was trained on
 
 
-def setting(
-    loss: str = "arcface", *, margin: float = 0.0, scale: float = SCALE, epochs: int = 0, stage: str = "open"
-) -> Setting:
+def setting(loss: str = "arcface", *, margin: float = 0.0, scale: float = SCALE, epochs: int = 0) -> Setting:
     """What one row of the table varies. ArcFace with margin 0 is NormFace."""
-    epochs = epochs or SETTINGS["epochs"]
-    return {"stage": stage, "loss": loss, "scale": float(scale), "margin": float(margin), "epochs": epochs}
+    return {"loss": loss, "scale": float(scale), "margin": float(margin), "epochs": epochs or SETTINGS["epochs"]}
 
 
 def grid() -> Iterator[tuple[Setting, int]]:
-    """What was tried on `tune`; then the margin alone, CosFace, the detached margin, another scale, other epochs."""
-    tried = SETTINGS["tried"]
-    for seed in SETTINGS["tune_seeds"]:
-        yield from ((setting(scale=scale, stage="tune"), seed) for scale in tried["scale"])
-        for loss in ("arcface", "cosface"):
-            yield from ((setting(loss, margin=margin, stage="tune"), seed) for margin in tried[loss])
+    """The margin alone; CosFace; the detached margin; another scale, other epochs."""
     for seed in SETTINGS["seeds"]:
         yield from ((setting(margin=margin), seed) for margin in SETTINGS["margins"])
-        yield setting("cosface", margin=SETTINGS["chosen"]["cosface"]), seed
+        yield setting("cosface", margin=SETTINGS["chosen"]["cosface"]["margin"]), seed
         yield setting(DETACHED, margin=MARGIN), seed
         for margin in (0.0, MARGIN):
             yield setting(margin=margin, scale=SETTINGS["other_scale"]), seed
@@ -110,9 +100,9 @@ def angles(trained: Trained) -> tuple[Tensor, Tensor]:
     return cos.gather(1, own)[:, 0].clamp(-1, 1).arccos(), nearest.clamp(-1, 1).arccos()
 
 
-def measure(trained: Trained, stage: str, seed: int, budget: str = "full") -> dict[str, float]:
+def measure(trained: Trained, seed: int, budget: str = "full") -> dict[str, float]:
     """All pairs of people never seen; and how the training set stands."""
-    strangers = people(stage, seed, budget == "smoke")
+    strangers = people("open", seed, budget == "smoke")
     found = evaluate_pairs(embed(trained.net, strangers), *all_pairs(strangers.labels))
     return {
         "eer": found.eer,
@@ -125,7 +115,7 @@ def measure(trained: Trained, stage: str, seed: int, budget: str = "full") -> di
 
 def run(setting: Setting, seed: int, budget: str = "full") -> dict[str, float]:
     """Train one setting and measure it: one row of the table."""
-    return measure(train(setting, seed, budget), setting["stage"], seed, budget)
+    return measure(train(setting, seed, budget), seed, budget)
 
 
 # ---- small trainings of the chapter ---------------------------------------------------------------------------------
@@ -138,7 +128,7 @@ def toy_training(loss: MarginHead, seed: int = 0) -> tuple[Tensor, float]:
     net = SmallFaceNet(**SETTINGS["net"])
     loss.reset_parameters()
     fit(net, loss, faces, epochs=1, seed=seed, augment=ShiftAndGain(), **SETTINGS["training"])
-    return embed(net, faces), measure(Trained(net, loss, faces), "open", 0, "smoke")["eer"]
+    return embed(net, faces), measure(Trained(net, loss, faces), 0, "smoke")["eer"]
 
 
 def in_the_plane(cured: bool, budget: str = "full") -> tuple[float, float]:
@@ -177,17 +167,16 @@ def paired(table: pd.DataFrame, number: str, ours: Setting, base: Setting) -> pd
     return (rows(table, ours)[number] - rows(table, base)[number]).dropna()
 
 
-def choose(table: pd.DataFrame) -> dict[str, float]:
-    """Scale and margins of the smallest mean EER on `tune`: the scale first, at m = 0; then each margin at it."""
-    eer = table[table["stage"] == "tune"].groupby(["loss", "scale", "margin"])["eer"].mean()
-    at_zero = eer["arcface"].xs(0.0, level="margin")
-    scale = _best(at_zero)
-    return {"scale": scale, **{loss: _best(eer[loss, scale]) for loss in ("arcface", "cosface")}}
-
-
-def _best(means: pd.Series) -> float:
-    """The index of the smallest value."""
-    return float(means.index.to_numpy()[means.argmin()])
+def searched() -> pd.DataFrame:
+    """What the search tried of these three losses on `tune`: one row a setting, EER in percent."""
+    table = pd.read_csv(protocol.CHOSEN.parent / "results" / "search.csv")
+    rows = []
+    for loss, words, eer in table[["loss", "setting", "eer"]].itertuples(index=False):
+        if loss in SETTINGS["chosen"]:
+            tried = json.loads(words)["arguments"]
+            mark = "chosen" if tried == SETTINGS["chosen"][loss] else ""
+            rows.append((loss, tried["scale"], tried.get("margin", 0.0), round(100 * eer, 2), mark))
+    return pd.DataFrame(rows, columns=["loss", "scale", "margin", "EER %", ""])
 
 
 # ---- the stored animation -------------------------------------------------------------------------------------------

@@ -78,7 +78,7 @@ ARC = {"stem": "arcface", "scale": 8, "margin": 0.6}
 COS = {"stem": "cosface", "scale": 8, "margin": 0.4}
 
 # Where the numbers come from. Papers train for days on thousands of people at s = 64; here 300 people and 10 epochs
-# decide, and chapter 12's trials at 8 epochs put s = 8 ahead of 16 and 32, s = 4 close behind. So a scale of 8 is the
+# decide, and first trials at 8 epochs put s = 8 ahead of 16 and 32, s = 4 close behind. So a scale of 8 is the
 # middle of every grid, with 4 and 16 beside it, and around it the margins from half to twice what a paper takes.
 # Margins are not warmed up. The last layer of the net normalises the embedding's batch: lengths lie near √64 = 8, and
 # what a loss measures in lengths is set to that.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -37,6 +38,12 @@ def _targets(generator: torch.Generator) -> Iterator[Case]:
     yield Case(
         above, torch.full_like(above, 0.5), name=Text("cos = ±1.0000001 in float32", "float32 的 cos = ±1.0000001")
     )
+
+
+def _moved(cos: Tensor, margins: Tensor, inside: float, under: float) -> Tensor:
+    """The two cures that move the value: cosines kept `inside` ±1, a constant `under` the root."""
+    cos = cos.clamp(inside - 1, 1 - inside)
+    return cos * margins.cos() - (1 - cos * cos + under).sqrt() * margins.sin()
 
 
 def _slopes(function: Target) -> Text | None:
@@ -89,6 +96,19 @@ ex1 = Exercise(
         Mistake(
             lambda cos, m: cos.clamp(-1, 1) - m,
             Text("this takes m off the cosine: CosFace's target", "这是从余弦里减去 m：CosFace 的目标"),
+        ),
+        *(
+            Mistake(
+                partial(_moved, inside=inside, under=under),
+                Text(
+                    "a small constant is finite, but not small: near ±1 the root of 1e-7 already moves sin θ by "
+                    "3e-4; clamp to ±1 and guard the slope alone",
+                    "小常数带来了有限的值，却不小：在 ±1 附近，1e-7 开方之后已经让 sin θ 偏了 3e-4；"
+                    "请只截断到 ±1，另外单独防护导数",
+                ),
+            )
+            for size in (1e-5, 1e-6, 1e-7, 1e-8)
+            for inside, under in ((size, 0.0), (0.0, size))
         ),
     ],
     rules=[_slopes],

@@ -85,6 +85,12 @@ WRONG_1 = {
     "degrees": (lambda c, m: with_clamp(c, m.deg2rad()), "degrees", "度数"),
     "no root": (lambda c, m: c * m.cos() - (1 - c.clamp(-1, 1) ** 2) * m.sin(), "root is missing", "开方"),
     "CosFace": (lambda c, m: c.clamp(-1, 1) - m, "CosFace", "CosFace"),
+    "clamp inside": (lambda c, m: (c.clamp(-1 + 1e-7, 1 - 1e-7).acos() + m).cos(), "small constant", "小常数"),
+    "under the root": (
+        lambda c, m: (c := c.clamp(-1, 1)) * m.cos() - (1 - c * c + 1e-6).sqrt() * m.sin(),
+        "small constant",
+        "小常数",
+    ),
     "detached": (lambda c, m: c + (with_clamp(c, m) - c).detach(), "sin(θ+m)/sin θ", "sin(θ+m)/sin θ"),
     "no gradient": (lambda c, m: with_clamp(c, m).detach(), "no gradient", "传不回"),
 }

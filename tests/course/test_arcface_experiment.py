@@ -1,6 +1,8 @@
 """The arms of chapter 12's experiment are what their names say, and the stored table holds all of them."""
 
 import importlib
+import json
+import runpy
 import sys
 from pathlib import Path
 
@@ -8,6 +10,8 @@ import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
+
+from facelearn.lesson import settings_hash
 
 COURSE = Path(__file__).resolve().parents[2] / "course"
 
@@ -22,7 +26,7 @@ def experiment():
 
 
 def test_the_detached_arm_has_arcfaces_value_and_cosfaces_slope(experiment):
-    margin, cos = experiment.MARGIN, torch.linspace(-0.7, 0.9, 9)
+    margin, cos = experiment.MARGIN, torch.linspace(-0.6, 0.9, 9)
     heads = [experiment.train(experiment.setting(stem, margin=margin), 0, "smoke").loss for stem in LOSSES]
     values, slopes = [], []
     for head in heads:
@@ -38,10 +42,36 @@ def test_the_detached_arm_has_arcfaces_value_and_cosfaces_slope(experiment):
 LOSSES = ("arcface", "arcface_detached", "cosface")
 
 
+def test_scale_and_margins_are_those_of_the_one_file_of_settings(experiment):
+    chosen, file = experiment.SETTINGS["chosen"], json.loads((COURSE / "settings.json").read_text(encoding="utf-8"))
+    assert chosen == {loss: file["losses"][loss]["arguments"] for loss in ("normface", "arcface", "cosface")}
+    assert {arguments["scale"] for arguments in chosen.values()} == {experiment.SCALE}  # "at fixed scale" needs one
+    for part in ("data", "net", "training"):
+        assert experiment.SETTINGS[part] == file[part]
+
+
+def test_a_margin_chosen_anew_makes_the_stored_table_stale(experiment, tmp_path, monkeypatch):
+    file = json.loads((COURSE / "settings.json").read_text(encoding="utf-8"))
+    file["losses"]["arcface"]["arguments"]["margin"] = 0.5
+    (tmp_path / "settings.json").write_text(json.dumps(file), encoding="utf-8")
+    monkeypatch.setattr(experiment.protocol, "CHOSEN", tmp_path / "settings.json")
+    anew = runpy.run_path(experiment.__file__)
+    assert anew["MARGIN"] == 0.5
+    assert settings_hash(anew["SETTINGS"]) != settings_hash(experiment.SETTINGS)
+
+
+def test_the_chosen_settings_are_the_best_of_the_search(experiment):
+    found = experiment.searched()
+    best = found.loc[found.groupby("loss")["EER %"].idxmin()]
+    assert list(found.index[found[""] == "chosen"]) == sorted(best.index)
+    assert set(best["loss"]) == {"normface", "arcface", "cosface"}
+
+
 def test_the_stored_table_has_every_run_of_the_grid(experiment):
     table = pd.read_csv(COURSE / "results" / "12_arcface.csv")
-    for setting, seed in experiment.grid():
+    pairs = list(experiment.grid())
+    assert len(table) == len(pairs)
+    for setting, seed in pairs:
         assert seed in experiment.rows(table, setting).index
-    assert experiment.choose(table) == experiment.SETTINGS["chosen"]
-    gain = experiment.paired(table, "eer", experiment.setting(experiment.DETACHED, margin=0.6), experiment.setting())
-    assert list(gain.index) == experiment.SETTINGS["seeds"]
+    detached = experiment.setting(experiment.DETACHED, margin=experiment.MARGIN)
+    assert list(experiment.paired(table, "eer", detached, experiment.setting()).index) == experiment.SETTINGS["seeds"]
