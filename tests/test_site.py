@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
+import csv
 import functools
 import http.server
+import json
 import re
-import shutil
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
+from bs4 import BeautifulSoup
 from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
+from facelearn.losses import REGISTRY
+from tests.browsers import needs_chromium, screen
+from tools import chapters, links
+from tools import site as builder
+
 ROOT = Path(__file__).resolve().parent.parent
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-DRIVER = shutil.which("chromedriver")
 
 pytest.importorskip("sphinx_book_theme", reason="needs the `site` extra")
 
 WAIT = 60
+LANGUAGES = ("en", "zh")
 
 
 @pytest.fixture(scope="module")
@@ -37,52 +45,195 @@ def site(tmp_path_factory) -> Path:
     return out
 
 
+@pytest.fixture(scope="module")
+def soups(site) -> dict[str, BeautifulSoup]:
+    """Every page of both languages, by its path in the site."""
+    found = [*site.glob("en/*.html"), *site.glob("zh/*.html"), site / "index.html"]
+    return {path.relative_to(site).as_posix(): BeautifulSoup(path.read_text("utf-8"), "html.parser") for path in found}
+
+
 def pages(site: Path, language: str) -> list[str]:
     skipped = {"genindex.html", "search.html", "py-modindex.html"}
     return sorted(path.name for path in (site / language).glob("*.html") if path.name not in skipped)
 
 
+def articles(soups: dict[str, BeautifulSoup]) -> Iterator[tuple[str, BeautifulSoup]]:
+    """What was written for a reader, without navigation."""
+    for name, soup in soups.items():
+        if (article := soup.find("article")) and "/genindex" not in name:
+            yield name, article
+
+
+def chapter_stems(language: str) -> set[str]:
+    return {path.stem for path in (ROOT / "course" / language).glob("[0-9][0-9]_*.ipynb")}
+
+
+def rows(soup: BeautifulSoup) -> list[list[BeautifulSoup]]:
+    """The cells of the first table of a page, without its head."""
+    return [line.find_all("td") for line in soup.find("article").find("table").find_all("tr")[1:]]
+
+
+# ---- what is there --------------------------------------------------------------------------------------------------
+
+
 def test_both_languages_have_the_same_pages_and_every_chapter(site):
     assert pages(site, "en") == pages(site, "zh")
-    for language in ("en", "zh"):
-        stems = {path.stem for path in (ROOT / "course" / language).glob("[0-9][0-9]_*.ipynb")}
-        assert stems <= {name.removesuffix(".html") for name in pages(site, language)}
-        contents = (site / language / "contents.html").read_text(encoding="utf-8")
-        assert all(f"{stem}.html" in contents for stem in stems)
+    for language in LANGUAGES:
+        written = chapter_stems(language) | {path.stem for path in (ROOT / "course" / language).glob("[!0-9]*.md")}
+        assert written <= {name.removesuffix(".html") for name in pages(site, language)}
 
 
-def test_every_link_inside_the_site_leads_somewhere(site):
-    for language in ("en", "zh"):
-        ids = {
-            name: set(re.findall(r'\sid="([^"]+)"', (site / language / name).read_text(encoding="utf-8")))
-            for name in pages(site, language)
-        }
-        for name in pages(site, language):
-            text = (site / language / name).read_text(encoding="utf-8")
-            for target in re.findall(r'(?:href|src)="([^"]+)"', text):
-                if re.match(r"[a-z]+:|//|data:", target):
-                    continue
-                path, _, anchor = target.partition("#")
-                file = (site / language / path.partition("?")[0]).resolve() if path else site / language / name
-                assert file.exists(), f"{language}/{name}: {target}"
-                if anchor and file.parent == site / language and file.name in ids:
-                    assert anchor in ids[file.name], f"{language}/{name}: {target}"
+def test_every_page_is_in_the_navigation(site, soups):
+    for language in LANGUAGES:
+        bar = soups[f"{language}/index.html"].find(class_="bd-sidebar-primary")
+        there = {link["href"].partition("#")[0] for link in bar.find_all("a", href=True)}
+        assert set(pages(site, language)) - {"index.html"} <= there
 
 
-def test_no_page_asks_another_server(site):
-    for path in [*site.glob("en/*.html"), *site.glob("zh/*.html")]:
-        loaded = re.findall(
-            r'<(?:script|link|img|iframe)\b[^>]*?(?:src|href)="((?:https?:)?//[^"]+)"', path.read_text(encoding="utf-8")
-        )
-        assert loaded == [], path.name
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_chapter_list_says_what_is_needed_how_long_it_takes_and_where_to_run_it(soups, language):
+    found = rows(soups[f"{language}/contents.html"])
+    assert [cells[1].a["href"] for cells in found] == [f"{stem}.html" for stem in sorted(chapter_stems(language))]
+    for _, title, needs, reading, running, run in found:
+        stem = title.a["href"].removesuffix(".html")
+        source = (ROOT / "course" / language / f"{stem}.md").read_text(encoding="utf-8")
+        assert len(needs.text) > 10
+        assert needs.text.split("（")[0].split(" (")[0].split("、")[0].split(",")[0] in re.sub(r"[\[\]`$]", "", source)
+        assert re.search(rf"{reading.text.strip()} ?(minutes|分钟)", source)
+        assert f"minutes={running.text.strip()}" in source
+        colab, binder = (link["href"] for link in run.find_all("a"))
+        path = f"course/{language}/{stem}.ipynb"
+        assert colab == f"https://colab.research.google.com/github/{chapters.repository()}/blob/main/{path}"
+        assert binder == f"https://mybinder.org/v2/gh/{chapters.repository()}/main?urlpath=lab/tree/{path}"
+        in_chapter = {link["href"] for link in soups[f"{language}/{stem}.html"].article.find_all("a", href=True)}
+        assert {colab, binder} <= in_chapter
 
 
-# --- in a browser ----------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_table_of_losses_has_a_row_with_a_picture_for_every_loss(site, soups, language):
+    found = rows(soups[f"{language}/losses.html"])
+    with (ROOT / "course" / "losses.csv").open(encoding="utf-8") as file:
+        table = list(csv.DictReader(file))
+    assert (
+        [row["stem"] for row in table] == [cells[0].img["src"].split("/")[-1][:-4] for cells in found] == list(REGISTRY)
+    )
+    assert all(None not in row for row in table)  # as many cells as columns
+    described = [cells[0].img["alt"] for cells in found]
+    assert all(bool(re.search("[一-鿿]", text)) == (language == "zh") for text in described)
+    for row, cells in zip(table, found, strict=True):
+        assert f"facelearn.losses.{REGISTRY[row['stem']].__name__}" in cells[1].a["href"]
+        assert f"/facelearn/losses/{row['stem']}.py" in cells[1].find_all("a")[-1]["href"]
+        math = {span.text.removeprefix(r"\(").removesuffix(r"\)") for span in cells[2].find_all(class_="math")}
+        assert {row[name].strip("$") for name in ("target", "others", "boundary") if row[name]} <= math
+        assert row["lfw"] in cells[4].text
+        assert re.sub(r"\$.*?\$", "", row[f"fails_{language}"])[:12] in cells[5].text or "$" in row[f"fails_{language}"]
+        assert bool(row["boundary"] or row[f"remark_{language}"])
 
-browser_only = [
-    pytest.mark.browser,
-    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs Chromium and chromedriver (Debian: chromium-driver)"),
-]
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_models_page_shows_what_was_measured(soups, language):
+    nets = json.loads((ROOT / "facelearn" / "zoo" / "zoo.json").read_text(encoding="utf-8"))["nets"]
+    found = {cells[0].text: [cell.text for cell in cells[1:]] for cells in rows(soups[f"{language}/models.html"])}
+    assert found.keys() == nets.keys()
+    for name, net in nets.items():
+        shown = " ".join(found[name])
+        for key in ("eer", "tar@1e-02", "tar@1e-03"):
+            number = net["measured"]["numbers"][key]
+            assert all(f"{100 * number[bound]:.2f}%" in shown for bound in ("value", "low", "high"))
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_data_page_names_every_script(soups, language):
+    text = soups[f"{language}/data.html"].article.text
+    assert all(path.name in text for path in (ROOT / "data_scripts").glob("[!_]*.py"))
+
+
+# ---- links ----------------------------------------------------------------------------------------------------------
+
+
+def test_every_link_inside_the_site_leads_somewhere(site, soups):
+    ids = {name: {tag["id"] for tag in soup.find_all(id=True)} for name, soup in soups.items()}
+    broken = []
+    for name, soup in soups.items():
+        for tag in soup.find_all(["a", "img", "script", "link", "iframe"]):
+            target = tag.get("href") or tag.get("src") or ""
+            if not target or re.match(r"[a-z]+:|//", target):
+                continue
+            path, _, anchor = target.partition("#")
+            file = (site / name).parent / unquote(path.partition("?")[0]) if path else site / name
+            place = file.resolve().relative_to(site.resolve()).as_posix()
+            if not file.exists() or (anchor and place in ids and unquote(anchor) not in ids[place]):
+                broken.append((name, target))
+    assert broken == []
+
+
+def test_no_page_asks_another_server(soups):
+    for name, soup in soups.items():
+        loaded = [tag.get("src") or tag.get("href") for tag in soup.find_all(["script", "link", "img", "iframe"])]
+        assert [target for target in loaded if re.match(r"(https?:)?//", target or "")] == [], name
+
+
+def test_links_that_lead_out_are_listed(tmp_path):
+    (tmp_path / "en").mkdir()
+    page = '<nav><a href="https://nav.org">x</a></nav><article><a href="{}">a</a><a href="b.html#c">b</a></article>'
+    for name, address in (("one", "https://arxiv.org/abs/1801.07698"), ("two", "https://arxiv.org/abs/1801.07698"),
+                          ("three", "http://a.org")):  # fmt: skip
+        (tmp_path / "en" / f"{name}.html").write_text(page.format(address), encoding="utf-8")
+    assert links.external(tmp_path) == {
+        "http://a.org": ["en/three"],
+        "https://arxiv.org/abs/1801.07698": ["en/one", "en/two"],
+    }
+
+
+# ---- for every reader -----------------------------------------------------------------------------------------------
+
+
+def test_every_picture_is_described(soups):
+    for name, soup in soups.items():
+        for image in soup.find_all("img"):
+            text = image.get("alt", "").strip()
+            assert len(text) > 8, f"{name}: {image['src']}"
+            assert not re.search(r"\.(png|gif|svg|jpe?g)$|^[\w-]+$", text), f"{name}: {image['src']}: {text}"
+
+
+def test_figures_are_described_by_their_captions(soups):
+    for name, article in articles(soups):
+        captions = re.findall(r"^(?:Figure|图) \d+", article.text, re.M)
+        outputs = article.select(".cell_output img")
+        assert all(re.match(r"(Figure|图) \d+", image["alt"]) for image in outputs), name
+        assert len({image["alt"].split(".")[0].split(" ")[1] for image in outputs}) <= len(captions), name
+        assert not any(re.search(r"[$\\{}]|\*\*|\]\(", image["alt"]) for image in outputs), name
+
+
+def test_captions_are_read_aloud_without_markup():
+    text = (
+        r"**Figure 2.** The slope $\partial L / \partial\cos\theta_j \le 0$ of [Deng](references.md#a), *in* `float32`."
+    )
+    assert builder.plain(text) == "Figure 2. The slope ∂ L / ∂ cos θ_j ≤ 0 of Deng, in float32."
+    assert builder.plain(r"norm $\lVert x \rVert$ is $10^{-3}$") == "norm ‖ x ‖ is 10^-3"
+
+
+def test_headings_come_in_order_and_pages_say_their_language(soups):
+    for name, soup in soups.items():
+        language = "zh-CN" if name.startswith("zh/") else "en"
+        assert soup.html["lang"] == language, name
+        if switch := soup.find("a", class_="language-switch"):
+            assert switch["lang"] == switch["hreflang"] == {"en": "zh-CN", "zh-CN": "en"}[language]
+    for name, article in articles(soups):
+        levels = [int(tag.name[1]) for tag in article.find_all(re.compile("^h[1-6]$"))]
+        assert levels[:1] == [1], name
+        assert levels.count(1) == 1, name
+        assert all(after <= before + 1 for before, after in pairwise(levels)), (name, levels)
+
+
+def test_frames_and_buttons_have_names(soups):
+    for name, soup in soups.items():
+        assert all(frame.get("title") for frame in soup.find_all("iframe")), name
+        for button in soup.find_all("button"):
+            assert button.text.strip() or button.get("aria-label") or button.get("title"), f"{name}: {button}"
+
+
+# ---- in a browser ---------------------------------------------------------------------------------------------------
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
@@ -99,20 +250,6 @@ def address(site) -> Iterator[str]:
         server.shutdown()
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[webdriver.Chrome]:
-    options = webdriver.ChromeOptions()
-    options.binary_location = str(CHROMIUM)
-    for flag in ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-                 "--disable-background-networking", "--disable-component-update", "--disable-sync"):  # fmt: skip
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(str(DRIVER)))
-    driver.set_page_load_timeout(WAIT)
-    yield driver
-    driver.quit()
-
-
 def open_page(browser: webdriver.Chrome, url: str) -> None:
     browser.get(url)
     WebDriverWait(browser, WAIT).until(lambda b: b.execute_script("return document.readyState") == "complete")
@@ -126,15 +263,33 @@ def severe(browser: webdriver.Chrome) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("language", ["en", "zh"])
+# Text whose contrast with the nearest painted ground is below WCAG 2.2 AA: 4.5, or 3 where it is large.
+CONTRAST = """
+const number = c => (c.match(/[\\d.]+/g) || []).map(Number);
+const channel = v => (v /= 255) <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4;
+const light = c => .2126 * channel(c[0]) + .7152 * channel(c[1]) + .0722 * channel(c[2]);
+const ground = e => { for (; e; e = e.parentElement) { const c = number(getComputedStyle(e).backgroundColor);
+  if (c.length === 3 || c[3] > .9) return c; } return [255, 255, 255]; };
+const poor = {}, walker = document.createTreeWalker(document.querySelector('main'), NodeFilter.SHOW_TEXT);
+while (walker.nextNode()) {
+  const e = walker.currentNode.parentElement, style = getComputedStyle(e);
+  if (!walker.currentNode.data.trim() || !e.checkVisibility({visibilityProperty: true, opacityProperty: true})
+      || !e.getClientRects().length || e.closest('svg, script, style, mjx-assistive-mml, .headerlink')) continue;
+  const [a, b] = [light(number(style.color)), light(ground(e))].sort((x, y) => y - x);
+  const size = parseFloat(style.fontSize), large = size >= 24 || (size >= 18.66 && style.fontWeight >= 700);
+  const ratio = (a + .05) / (b + .05);
+  if (ratio < (large ? 3 : 4.5)) poor[walker.currentNode.data.trim().slice(0, 30)] = [ratio, style.color, ground(e)];
+}
+return poor;
+"""
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
 class TestInABrowser:
-    pytestmark = browser_only
+    pytestmark = needs_chromium
 
     def test_every_page_loads_with_formulas_and_images_and_fits_a_phone(self, browser, site, address, language):
-        browser.execute_cdp_cmd(
-            "Emulation.setDeviceMetricsOverride", {"width": 390, "height": 800, "deviceScaleFactor": 1, "mobile": True}
-        )
-        try:
+        with screen(browser, 390, 844):
             for name in pages(site, language):
                 open_page(browser, f"{address}/{language}/{name}")
                 assert severe(browser) == [], name
@@ -143,13 +298,23 @@ class TestInABrowser:
                 assert browser.execute_script(broken) == [], name
                 wide = browser.execute_script("return document.documentElement.scrollWidth")
                 assert wide <= 390, f"{name} is {wide} px wide on a phone"
-        finally:
-            browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+                switch = browser.find_element(By.CSS_SELECTOR, "a.language-switch")
+                assert switch.is_displayed(), name
+                assert switch.rect["y"] >= 0, name
+
+    def test_the_landing_page_shows_on_one_screen_what_is_learnt(self, browser, address, language):
+        for width, height in ((1280, 800), (390, 844)):
+            with screen(browser, width, height):
+                open_page(browser, f"{address}/{language}/index.html")
+                seen = [e for e in browser.find_elements(By.CSS_SELECTOR, "article img") if e.is_displayed()]
+                goals = browser.find_element(By.CSS_SELECTOR, ".column ul")
+                assert seen
+                assert max(e.rect["y"] + e.rect["height"] for e in [*seen, goals]) <= height, (width, height)
 
     def test_the_switch_leads_to_the_same_page(self, browser, address, language):
         other = {"en": "zh", "zh": "en"}[language]
         open_page(browser, f"{address}/{language}/12_arcface.html")
-        browser.execute_script("document.querySelector('a.language-switch').click()")
+        browser.find_element(By.CSS_SELECTOR, "a.language-switch").click()
         WebDriverWait(browser, WAIT).until(lambda b: f"/{other}/12_arcface.html" in b.current_url)
 
     def test_search_finds_what_is_there_and_nothing_else(self, browser, address, language):
@@ -169,24 +334,47 @@ class TestInABrowser:
             hits = browser.find_elements(By.CSS_SELECTOR, "#search-results ul.search li")
             assert bool(hits) == some, word
 
-    def test_dark_mode(self, browser, address, language):
-        open_page(browser, f"{address}/{language}/12_arcface.html")
-        browser.execute_script("document.documentElement.dataset.theme = 'dark'")
-        body = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
-        figure = browser.execute_script(
-            "return getComputedStyle(document.querySelector('.bd-content img')).backgroundColor"
-        )
-        assert max(map(int, re.findall(r"\d+", body)[:3])) < 64
-        assert figure == "rgb(255, 255, 255)"  # figures are drawn for a light ground
+    def test_light_and_dark_text_has_contrast_and_figures_keep_their_colours(self, browser, address, language):
+        for name in ("index", "12_arcface", "losses", "contents", "models"):
+            open_page(browser, f"{address}/{language}/{name}.html")
+            for theme in ("light", "dark"):
+                browser.execute_script("document.documentElement.dataset.theme = arguments[0]", theme)
+                assert browser.execute_script(CONTRAST) == {}, (name, theme)
+            body = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
+            assert max(map(int, re.findall(r"\d+", body)[:3])) < 64
+            for image in browser.find_elements(By.CSS_SELECTOR, "article img:not([src*=badge])"):
+                assert image.value_of_css_property("background-color") in (
+                    "rgba(255, 255, 255, 1)",
+                    "rgb(255, 255, 255)",
+                )
+                assert image.value_of_css_property("filter") == "none"
 
-    def test_the_explorer_is_there(self, browser, address, language):
-        open_page(browser, f"{address}/{language}/explorer.html")
-        browser.switch_to.frame(browser.find_element(By.CSS_SELECTOR, "iframe.explorer"))
-        assert len(browser.find_elements(By.CSS_SELECTOR, "#boundary path[data-loss]")) == 4
-        browser.switch_to.default_content()
+    def test_who_moves_by_keyboard_sees_where_they_are(self, browser, address, language):
+        open_page(browser, f"{address}/{language}/index.html")
+        body = browser.find_element(By.TAG_NAME, "body")
+        seen = set()
+        for _ in range(12):
+            body.send_keys(Keys.TAB)
+            focused = browser.switch_to.active_element
+            width = focused.value_of_css_property("outline-width")
+            shadow = focused.value_of_css_property("box-shadow")
+            assert float(width.removesuffix("px")) >= 2 or shadow != "none", focused.get_attribute("outerHTML")[:200]
+            seen.add(focused.get_attribute("outerHTML")[:200])
+        assert len(seen) > 5
 
-
-def test_the_start_page_offers_both(site):
-    text = (site / "index.html").read_text(encoding="utf-8")
-    assert "en/index.html" in text
-    assert "zh/index.html" in text
+    def test_the_explorer_is_there_as_high_and_as_dark_as_the_page_wants(self, browser, address, language):
+        for name in ("explorer", "index"):
+            open_page(browser, f"{address}/{language}/{name}.html")
+            browser.execute_script("document.documentElement.dataset.theme = 'dark'")
+            frame = browser.find_element(By.CSS_SELECTOR, "iframe.explorer")
+            WebDriverWait(browser, WAIT).until(lambda b, frame=frame: frame.get_attribute("style"))
+            browser.switch_to.frame(frame)
+            ask = browser.execute_script
+            WebDriverWait(browser, WAIT).until(
+                lambda b: b.execute_script("return document.documentElement.dataset.theme")
+            )
+            assert ask("return document.documentElement.dataset.theme") == "dark"
+            assert ask("return document.documentElement.lang").startswith(language)
+            assert ask("return document.documentElement.scrollHeight <= innerHeight + 1")  # nothing to scroll inside
+            assert len(browser.find_elements(By.CSS_SELECTOR, "#boundary path[data-loss]")) == 4
+            browser.switch_to.default_content()

@@ -27,7 +27,7 @@ from facelearn.training import embed, fit, seed_everything
 
 TARGET = Path(__file__).resolve().parent.parent / "course" / "assets" / "readme.png"
 SEED = 2
-DIGIT_COLOURS = plt.get_cmap("tab10").colors  # type: ignore[attr-defined]
+DIGIT_COLOURS = figures.CLASSES
 
 
 def faces(ax: Axes) -> None:

@@ -2,181 +2,125 @@
 
     python tools/site.py [--out _site] [--only en]
 
-Pages are gathered into `_site/source/<language>`: the executed notebooks, the pages beside them, those of
-`course/site/pages`, and a few that are written here from the project itself (chapter list, glossary, table of losses,
-API). Sphinx then builds each language; `_site/index.html` sends a reader to theirs.
+Pages are gathered into `_site/source/<language>`: the executed notebooks, whose figures are described by their
+captions, the pages beside them, those of `course/site/pages`, and those that `site_pages.py` writes. Sphinx then builds
+each language; `_site/index.html` sends a reader to theirs.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import importlib.util
-import inspect
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(ROOT))  # also when started as a script
+
+from tools import chapters, site_pages  # noqa: E402
+
 COURSE, SITE = ROOT / "course", ROOT / "course" / "site"
 LANGUAGES = ("en", "zh")
-WORDS = json.loads((SITE / "words.json").read_text(encoding="utf-8"))
-
-
-def title_of(path: Path) -> str:
-    """The first heading of a page or notebook."""
-    text = path.read_text(encoding="utf-8")
-    if path.suffix == ".ipynb":
-        text = "\n".join(
-            "".join(cell["source"]) for cell in json.loads(text)["cells"] if cell["cell_type"] == "markdown"
-        )
-    found = re.search(r"^# (.+)$", text, re.M)
-    if not found:
-        raise ValueError(f"{path}: has no heading of the first level")
-    return found[1]
+MADE = {
+    "contents": site_pages.contents,
+    "losses": site_pages.table_of_losses,
+    "glossary": site_pages.glossary,
+    "models": site_pages.models,
+    "api": site_pages.api,
+}
+# The navigation. A page of course/{en,zh} that is named nowhere here comes last in "reference".
+GROUPS = {
+    "course": ["contents"],
+    "use": ["install", "data", "models", "explorer"],
+    "teach": ["instructor", "grading"],
+    "reference": ["losses", "notation", "glossary", "references", "protocol", "real_faces", "api"],
+}
+SWITCH = re.compile(r"\[(中文|English)\]\(\.\./(en|zh)/\w+\.(ipynb|md)\)")  # the site has one of its own
+EXPLORER = re.compile(r"^\[[^\]]+\]\((?:\.\./site/)?explorer\.html\)$", re.M)  # alone on its line
 
 
 def gather(language: str, source: Path) -> None:
     """All pages of one language, as Sphinx reads them."""
-    here = COURSE / language
-    pages = [
-        *sorted(here.glob("[0-9][0-9]_*.ipynb")),
-        *sorted(here.glob("[!0-9]*.md")),
-        *(SITE / "pages" / language).glob("*.md"),
-    ]
-    for page in pages:
+    for page in (COURSE / language).glob("[!0-9]*.md"):
+        (source / page.name).write_text(for_the_site(page.read_text(encoding="utf-8"), language), encoding="utf-8")
+    for path in site_pages.written(language):
+        book = json.loads(path.read_text(encoding="utf-8"))
+        describe_figures(book["cells"])
+        for cell in book["cells"]:
+            if cell["cell_type"] == "markdown":
+                cell["source"] = for_the_site("".join(cell["source"]), language)
+        (source / path.name).write_text(json.dumps(book, ensure_ascii=False), encoding="utf-8")
+    for name, write in MADE.items():
+        (source / f"{name}.md").write_text(write(language), encoding="utf-8")
+    parts = {"chapters": site_pages.short_list, "sets": site_pages.sets, "tree": lambda _: toctrees(language, source)}
+    for page in sorted((SITE / "pages" / language).glob("*.md")):
         text = page.read_text(encoding="utf-8")
-        text = text.replace("](../assets/", "](assets/")
-        text = re.sub(
-            r"\[(中文|English)\]\(\.\./(en|zh)/\w+\.(ipynb|md)\)", "", text
-        )  # the site has a switch of its own
-        (source / page.name).write_text(text, encoding="utf-8")
+        for part, write in parts.items():
+            if f"<!-- {part} -->" in text:
+                text = text.replace(f"<!-- {part} -->", write(language))
+        (source / page.name).write_text(for_the_site(text, language), encoding="utf-8")
     shutil.copytree(COURSE / "assets", source / "assets", dirs_exist_ok=True)
-    for name, text in (
-        ("glossary", glossary(language)),
-        ("losses", table_of_losses(language)),
-        ("api", api(language)),
-        ("contents", contents(language)),
-    ):
-        (source / f"{name}.md").write_text(text, encoding="utf-8")
-    index = source / "index.md"
-    index.write_text(index.read_text(encoding="utf-8") + "\n" + toctrees(language, source), encoding="utf-8")
 
 
-def chapters(language: str) -> list[Path]:
-    return sorted((COURSE / language).glob("[0-9][0-9]_*.ipynb"))
+def for_the_site(text: str, language: str) -> str:
+    """Markdown with what only the site does otherwise: pictures lie beside the page, the explorer is shown in it."""
+    title = site_pages.WORDS[language]["explorer"]
+    frame = f'<iframe class="explorer" src="_static/explorer.html?lang={language}" title="{title}"></iframe>'
+    return EXPLORER.sub(frame, SWITCH.sub("", text.replace("](../assets/", "](assets/")))
 
 
-def contents(language: str) -> str:
-    """The list of chapters: number, title, minutes on a laptop."""
-    words = WORDS[language]
-    rows = [f"| | {words['chapter']} | {words['minutes']} |", "|---|---|---|"]
-    for path in chapters(language):
-        minutes = re.search(r"lesson\.start\([^)]*minutes=([\d.]+)", path.read_text(encoding="utf-8"))
-        rows.append(f"| {path.name[:2]} | [{title_of(path)}]({path.name}) | {minutes[1] if minutes else ''} |")
-    return f"# {words['course']}\n\n" + "\n".join(rows) + "\n"
+def describe_figures(cells: list[dict[str, Any]]) -> None:
+    """Give every figure in the outputs the caption that follows it as its alternative text."""
+    for cell, after in pairwise(cells):
+        shown = [kind for output in cell.get("outputs", []) for kind in output.get("data", {})]
+        if any(kind.startswith("image/") for kind in shown) and after["cell_type"] == "markdown":
+            caption = "".join(after["source"]).split("\n\n")[0]
+            cell["metadata"]["mystnb"] = {"image": {"alt": plain(caption)}}
 
 
-def glossary(language: str) -> str:
-    with (COURSE / "glossary.csv").open(encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    first, second = ("en", "zh") if language == "en" else ("zh", "en")
-    head = {"en": ("English", "Chinese", "note"), "zh": ("中文", "英文", "说明（英文）")}[language]
-    lines = [f"| {' | '.join(head)} |", "|---|---|---|"]
-    for row in sorted(rows, key=lambda row: row[first].lower()):
-        note = row["note"].replace("|", r"\|")
-        lines.append(f"| {row[first]} | {row[second]} | {note} |")
-    return f"# {WORDS[language]['glossary']}\n\n" + "\n".join(lines) + "\n"
+def plain(markdown: str) -> str:
+    """A caption as it is read aloud: no links, no emphasis, formulas as plain letters."""
+    text = chapters.LINK.sub(r"\1", markdown)
+    text = re.sub(r"\$(.+?)\$", lambda m: spoken(m[1]), text)
+    return re.sub(r"\s+", " ", re.sub(r"\*\*|`|(?<!\w)\*|\*(?!\w)", "", text)).strip()
 
 
-def table_of_losses(language: str) -> str:
-    """One row per loss of the registry, from `course/losses.csv`."""
-    from facelearn import figures
-
-    with (COURSE / "losses.csv").open(encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    written = {path.name[:2]: path.name for path in chapters(language)}
-    words = WORDS[language]
-    lines = [f"| {' | '.join(words['columns'])} |", "|---" * 8 + "|"]
-    for row in rows:
-        paper = f"[{paper_year(row['key'])}](references.md#{row['key']})" if row["key"] else ""
-        chapter = f"[{row['chapter']}]({written[row['chapter']]})" if row["chapter"] in written else row["chapter"]
-        name = f"{{py:class}}`{figures.NAMES[row['stem']]} <facelearn.losses.{class_name(row['stem'])}>`"
-        cells = [
-            name,
-            paper,
-            row["target"] or words["pairs"],
-            row["others"],
-            row["parameters"],
-            row["lfw"],
-            row[f"fails_{language}"],
-            chapter,
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
-    return f"# {words['losses']}\n\n{words['losses_lead']}\n\n" + "\n".join(lines) + f"\n\n{words['losses_note']}\n"
+SIGNS = {
+    "le": "≤", "ge": "≥", "lt": "<", "gt": ">", "ne": "≠", "approx": "≈", "pm": "±", "cdot": "·", "times": "×",
+    "to": "→", "infty": "∞", "circ": "°", "partial": "∂", "alpha": "α", "gamma": "γ", "lambda": "λ", "mu": "μ",
+    "pi": "π", "psi": "ψ", "sigma": "σ", "tau": "τ", "theta": "θ", "lVert": "‖", "rVert": "‖", "Vert": "‖",
+    "lvert": "|", "rvert": "|", "vert": "|", "in": "∈", "sqrt": "√",
+}  # fmt: skip
+SILENT = "mathrm|mathbf|text|hat|bar|tfrac|frac|left|right|thinspace|quad|displaystyle"  # commands not to be read
 
 
-def class_name(stem: str) -> str:
-    from facelearn import losses
-
-    return losses.REGISTRY[stem].__name__
-
-
-def paper_year(key: str) -> str:
-    found = re.search(r"(20\d\d|19\d\d)", key)
-    return found[1] if found else key
-
-
-def api(language: str) -> str:
-    """One page of all public names, in the order of the code."""
-    from facelearn import losses
-
-    def block(names: Iterator[str]) -> str:
-        return "```{eval-rst}\n" + "\n\n".join(names) + "\n```\n"
-
-    parts = [f"# {WORDS[language]['api']}\n", WORDS[language]["intro"], f"\n## {WORDS[language]['contract']}\n"]
-    base = [f"{kind.__module__}.{kind.__qualname__}" for kind in losses.REGISTRY["arcface"].__mro__[1:4]]
-    named = [f"facelearn.losses.{kind.__name__}" for kind in losses.REGISTRY.values()]
-    parts.append(
-        block(f".. autoclass:: {name}" for name in dict.fromkeys([*reversed(base), *named, "facelearn.losses.Joint"]))
-    )
-    for module in ("training", "verification", "data", "models", "lesson"):
-        parts.append(f"\n## `facelearn.{module}`\n")
-        parts.append(
-            block(f".. auto{kind}:: facelearn.{module}.{name}" for kind, name in public(f"facelearn.{module}"))
-        )
-    return "\n".join(parts)
-
-
-def public(module_name: str) -> Iterator[tuple[str, str]]:
-    """("function" or "class", name) of what a module offers, with a docstring of its own."""
-    module = importlib.import_module(module_name)
-    names = getattr(module, "__all__", None) or [n for n in vars(module) if not n.startswith("_")]
-    for name in names:
-        thing = getattr(module, name)
-        if not (inspect.isfunction(thing) or inspect.isclass(thing)) or not inspect.getdoc(thing):
-            continue
-        if thing.__module__.split(".")[:2] == module_name.split(".")[:2]:
-            yield ("class" if inspect.isclass(thing) else "function"), name
+def spoken(formula: str) -> str:
+    """A formula in letters and signs: `\\theta_y + m` is "θ_y + m"."""
+    text = re.sub(rf"\\(?:{SILENT})(?![a-zA-Z])|\\[,;!: ]", " ", formula)
+    text = re.sub(r"\\([a-zA-Z]+)", lambda m: f" {SIGNS.get(m[1], m[1])} ", text)
+    text = re.sub(r"[\\{}]", "", text)
+    return re.sub(r"\s+", " ", re.sub(r"\s+(?=[_^°])", "", text)).strip()
 
 
 def toctrees(language: str, source: Path) -> str:
-    words = WORDS[language]
-    groups = {
-        words["course"]: ["contents", *(path.stem for path in chapters(language))],
-        words["use"]: ["install", "data", "explorer"],
-        words["reference"]: ["losses", "notation", "glossary", "references", "protocol", "real_faces", "api"],
-    }
+    """The navigation of one language, hidden on the landing page."""
+    words = site_pages.WORDS[language]
+    there = {path.stem for path in source.iterdir()} | {path.stem for path in (SITE / "pages" / language).iterdir()}
+    groups = {key: [name for name in names if name in there] for key, names in GROUPS.items()}
+    groups["course"] += [path.stem for path in site_pages.written(language)]
+    named = {name for names in groups.values() for name in names}
+    groups["reference"] += sorted(path.stem for path in source.glob("*.md") if path.stem not in named | {"index"})
     lines = []
-    for caption, names in groups.items():
-        there = [name for name in names if (source / f"{name}.md").exists() or (source / f"{name}.ipynb").exists()]
-        lines += ["```{toctree}", ":hidden:", f":caption: {caption}", "", *there, "```", ""]
+    for key, names in groups.items():
+        if names:
+            lines += ["```{toctree}", ":hidden:", f":caption: {words[key]}", "", *names, "```", ""]
     return "\n".join(lines)
 
 
@@ -196,8 +140,9 @@ def static(folder: Path) -> None:
 def start_page(out: Path) -> None:
     """Sends a reader to the browser's language; both are offered where there is no script."""
     (out / "index.html").write_text(
-        '<!doctype html><meta charset="utf-8"><title>facelearn</title>\n'
-        '<p><a href="en/index.html">English</a> · <a href="zh/index.html" lang="zh">中文</a></p>\n'
+        '<!doctype html><html lang="en"><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1"><title>facelearn</title>\n'
+        '<p><a href="en/index.html">English</a> · <a href="zh/index.html" lang="zh-CN">中文</a></p>\n'
         '<script>location.replace(`${navigator.language?.startsWith("zh") ? "zh" : "en"}/index.html`)</script>\n',
         encoding="utf-8",
     )

@@ -42,16 +42,22 @@ html_title = project
 html_static_path = [str(HERE / "_static"), str(Path(os.environ["SITE_STATIC"]))]
 templates_path = [str(HERE / "_templates")]
 html_css_files = ["site.css"]
+html_js_files = [("site.js", {"defer": "defer"})]
 html_copy_source = False
 html_show_sourcelink = False
 html_theme_options = {
     "use_download_button": False,
     "use_fullscreen_button": False,
     "show_toc_level": 2,
-    "navbar_end": ["switch.html"],
-    "navbar_persistent": [],  # the search stands in the side bar
+    "navbar_persistent": [],  # the search stands in the side bar and in the article's header
+    "article_header_end": ["switch.html", "article-header-buttons.html"],  # also on a phone, where the side bar is shut
 }
-html_context = {"default_mode": "auto", "other": OTHER, "other_name": {"en": "English", "zh": "中文"}[OTHER]}
+html_context = {
+    "default_mode": "auto",
+    "other": OTHER,
+    "other_code": {"en": "en", "zh": "zh-CN"}[OTHER],
+    "other_name": {"en": "English", "zh": "中文"}[OTHER],
+}
 mathjax_path = "mathjax/tex-chtml.js"  # from the site itself
 mathjax3_config = {"options": {"enableMenu": False}}
 

@@ -1,0 +1,221 @@
+"""Draw what every loss makes of handwritten digits in the plane: the pictures of the table of losses.
+
+    python tools/loss_pictures.py [arcface ...] [--digits mnist] [--out folder]
+
+One net, one seed, one number of steps for all losses; what is shown are held-out digits, seen by the frozen net.
+Ten classes in two dimensions defeat a margin from scratch: margins between class weights grow from 0 to their full size
+over the first 60 % of the steps. CurricularFace and CircleFace are defeated all the same and get five digits. One seed
+is an illustration, not a measurement. scikit-learn's digits take a few minutes on one core; `--digits mnist` takes the
+same number of steps on the files in `$FACELEARN_DATA/mnist`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # as the course's other pictures: the same bits, whatever the cores
+os.environ.setdefault("MPLBACKEND", "agg")
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "course")]  # also when started as a script
+
+import torch  # noqa: E402
+from matplotlib import pyplot as plt  # noqa: E402
+from matplotlib.figure import Figure  # noqa: E402
+from matplotlib.patches import Rectangle  # noqa: E402
+from torch import Tensor, nn  # noqa: E402
+
+from facelearn import figures  # noqa: E402
+from facelearn.data import MNIST, ImageSet, PKBatches, digits  # noqa: E402
+from facelearn.losses import CircleFace, Joint, get  # noqa: E402
+from facelearn.models import DigitNet  # noqa: E402
+from facelearn.training import embed, fit, seed_everything  # noqa: E402
+
+FOLDER = ROOT / "course" / "assets" / "losses"
+TABLE = "pictures.csv"  # beside the pictures: what each of them was made with
+COLUMNS = ("stem", "digits", "classes", "net", "setting", "seed", "steps", "nearest_mean")
+LIMIT = 25_000  # bytes of a picture
+
+SEED = 2
+STEPS = 880  # 40 epochs of scikit-learn's digits
+TRAINING: dict[str, Any] = {"batch_size": 64, "lr": 5e-3}
+WARM_UP = 0.6  # share of the steps in which a margin grows from 0
+SHOWN = 397  # held-out digits in a picture: all of scikit-learn's, the first of MNIST's
+PK = PKBatches(10, 6)  # ten digits, six images each: for losses that compare the images of a batch
+GROWING = ("margin", "m2", "m3", "m0", "margin_lower", "margin_upper")  # what a loss may call its margin
+
+
+class Recipe(NamedTuple):
+    """How one picture is made. `free`: the net leaves lengths alone, since the loss reads them; else it normalises.
+
+    `beside_softmax`: the weight at which the loss stands beside a softmax, and the share of the steps without it.
+    """
+
+    arguments: dict[str, Any]
+    free: bool = False
+    beside_softmax: tuple[float, float] | None = None
+    pairs: bool = False
+    classes: int = 10
+
+
+ARC = {"scale": 16.0, "margin": 0.3}  # 17 of the 36 degrees between neighbours
+RECIPES: dict[str, Recipe] = {
+    "softmax": Recipe({"bias": False}, free=True),
+    "normface": Recipe({"scale": 16.0}),
+    "l2_softmax": Recipe({"alpha": 8.0, "bias": False}),
+    "contrastive": Recipe({"margin": 4.0}, free=True, pairs=True),
+    "supcon": Recipe({"temperature": 0.1}, pairs=True),
+    "triplet": Recipe({"margin": 0.2, "mining": "all"}, pairs=True),
+    "circle": Recipe({"margin": 0.7, "gamma": 32.0}, pairs=True),  # neighbours 36 degrees apart: s_n up to 0.81
+    "center": Recipe({}, free=True, beside_softmax=(0.1, 0.0)),
+    "ring": Recipe({}, free=True, beside_softmax=(0.03, 0.3)),
+    "lgm": Recipe({"alpha": 0.3, "likelihood_weight": 0.1}, free=True),
+    "sphereface": Recipe({"margin": 4, "lam_base": 100.0}, free=True),
+    "cosface": Recipe({"scale": 16.0, "margin": 0.1}),
+    "arcface": Recipe(ARC),
+    "combined_margin": Recipe({"scale": 16.0, "m1": 1.0, "m2": 0.2, "m3": 0.05}),
+    "subcenter_arcface": Recipe({**ARC, "num_subcenters": 2}),
+    "mv_softmax": Recipe({**ARC, "t": 0.2}),
+    "curricularface": Recipe(ARC, classes=5),
+    "circleface": Recipe({"margin": 0.4, "gamma": 32.0}, classes=5),  # a smaller margin asks for more
+    "discface": Recipe({"base_loss": {"stem": "arcface", **ARC}, "weight": 0.4}),
+    "npcface": Recipe({"scale": 16.0, "margin": 0.3, "m0": 0.2, "m1": 0.1}),
+    "magface": Recipe(
+        {"scale": 16.0, "lower": 2.0, "upper": 20.0, "margin_lower": 0.1, "margin_upper": 0.5,
+         "regularizer_weight": 5.0}, free=True
+    ),
+    "adaface": Recipe({"scale": 16.0, "margin": 0.15}, free=True),
+    "elasticface": Recipe({**ARC, "std": 0.05}),
+}  # fmt: skip
+
+
+def build(stem: str, recipe: Recipe) -> nn.Module:
+    """The loss for features in the plane."""
+    arguments = dict(recipe.arguments)
+    if base := arguments.get("base_loss"):
+        arguments["base_loss"] = get(base["stem"], 2, recipe.classes, **{k: v for k, v in base.items() if k != "stem"})
+    sized = not (recipe.pairs or base or stem == "ring")  # does it have a row per class of its own?
+    loss = get(stem, *((2, recipe.classes) if sized else ()), **arguments)
+    return Joint((1.0, get("softmax", 2, recipe.classes, bias=False)), (0.0, loss)) if recipe.beside_softmax else loss
+
+
+def warm_up(loss: nn.Module, recipe: Recipe) -> Any:
+    """What `fit` calls before each step: margins of class weights grow, a loss beside softmax starts when it is due."""
+    heads = [part for part in loss.modules() if hasattr(part, "weight") and not recipe.pairs]
+    heads = [part for part in heads if not isinstance(part, CircleFace)]  # whose margin relaxes
+    full = [(part, name, getattr(part, name)) for part in heads for name in GROWING if hasattr(part, name)]
+
+    def step(number: int, total: int) -> None:
+        share = min(1.0, number / (WARM_UP * total))
+        for part, name, value in full:
+            setattr(part, name, share * value)
+        if recipe.beside_softmax:
+            weight, start = recipe.beside_softmax
+            loss.weights[1] = weight if number >= start * total else 0.0  # type: ignore[operator]
+
+    return step
+
+
+def first(data: ImageSet, classes: int) -> ImageSet:
+    """The images of the first so many digits."""
+    few = data.labels < classes
+    return ImageSet(data.images[few], data.labels[few])
+
+
+def train(stem: str, shown: ImageSet) -> nn.Module:
+    """The trained net."""
+    recipe = RECIPES[stem]
+    seed_everything(SEED)
+    net = DigitNet(2, batchnorm=not recipe.free)
+    loss = build(stem, recipe)
+    batches = {"batches": PK} if recipe.pairs else {}
+    epochs = max(1, round(STEPS / (len(shown) // TRAINING["batch_size"])))
+    options = {**TRAINING, **batches, "on_step": warm_up(loss, recipe)}
+    fit(net, loss, shown, epochs=epochs, seed=SEED, progress=False, **options)
+    return net
+
+
+def nearest_mean(net: nn.Module, shown: ImageSet, held_out: ImageSet) -> float:
+    """Share of held-out digits nearer to the mean direction of their own class than to any other's."""
+    unit = torch.nn.functional.normalize(embed(net, shown))  # (N, 2)
+    means = torch.stack([unit[shown.labels == digit].mean(0) for digit in shown.labels.unique()])  # (C, 2)
+    guess = (embed(net, held_out) @ torch.nn.functional.normalize(means).T).argmax(1)
+    return float((guess == held_out.labels).float().mean())
+
+
+def draw(x: Tensor, labels: Tensor) -> Figure:
+    """Features `(N, 2)` on a white card of fixed size."""
+    fig = plt.figure(figsize=(2.1, 2.1), dpi=160, layout="none")
+    fig.add_artist(Rectangle((0, 0), 1, 1, transform=fig.transFigure, facecolor="white", zorder=-1))
+    figures.petals(fig.add_axes((0, 0, 1, 1)), x, labels)
+    return fig
+
+
+def data(name: str) -> tuple[ImageSet, ImageSet]:
+    """Digits to train on, and held-out ones."""
+    if name == "digits":
+        return digits("train"), digits("test")
+    root = Path(os.environ.get("FACELEARN_DATA", "data")) / "mnist"
+    shown, held_out = MNIST(root), MNIST(root, "test")
+    return shown, ImageSet(held_out.images[:SHOWN], held_out.labels[:SHOWN])
+
+
+def write_table(path: Path, rows: dict[str, dict[str, Any]]) -> None:
+    """One line per loss, in course order; lines of losses that were not drawn now stay."""
+    old = {row["stem"]: row for row in csv.DictReader(path.open(encoding="utf-8"))} if path.exists() else {}
+    merged = old | rows
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(merged[stem] for stem in RECIPES if stem in merged)
+    figures.write_whole(path, text.getvalue().encode())
+
+
+def setting(stem: str) -> str:
+    """A recipe as one line of JSON."""
+    recipe = RECIPES[stem]
+    joint = dict(zip(("weight", "start"), recipe.beside_softmax, strict=True)) if recipe.beside_softmax else {}
+    return json.dumps(recipe.arguments | ({"beside_softmax": joint} if joint else {}))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Draw what every loss makes of digits in the plane.")
+    parser.add_argument("stems", nargs="*", metavar="stem", help="all losses where none is named")
+    parser.add_argument("--digits", choices=("digits", "mnist"), default="digits")
+    parser.add_argument("--out", type=Path, default=FOLDER)
+    options = parser.parse_args()
+    if unknown := set(options.stems) - set(RECIPES):
+        parser.error(f"stem: found {', '.join(sorted(unknown))}; expected some of {', '.join(RECIPES)}")
+    torch.set_num_threads(1)
+    figures.use_style()
+    options.out.mkdir(parents=True, exist_ok=True)
+    everything = data(options.digits)
+    for stem in options.stems or RECIPES:
+        shown, held_out = (first(part, RECIPES[stem].classes) for part in everything)
+        net = train(stem, shown)
+        fig = draw(embed(net, held_out), held_out.labels)
+        figures.write_whole(options.out / f"{stem}.png", figures.png(fig, limit=LIMIT))
+        plt.close(fig)
+        right = f"{nearest_mean(net, shown, held_out):.3f}"
+        row = {
+            "stem": stem,
+            "digits": options.digits,
+            "classes": RECIPES[stem].classes,
+            "net": "free" if RECIPES[stem].free else "normalised",
+            "setting": setting(stem),
+            "seed": SEED,
+            "steps": STEPS,
+            "nearest_mean": right,
+        }
+        write_table(options.out / TABLE, {stem: row})
+        print(f"{(options.out / f'{stem}.png').stat().st_size / 1000:5.1f} kB  {stem}  {right}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
