@@ -41,7 +41,12 @@ from tools.execute import Failed, chosen  # noqa: E402
 from tools.lint import SECTIONS  # noqa: E402
 
 OUTPUT_LINES, BESIDE_FIGURE = 12, 2  # what is printed and longer is shown in the notebook
-SLIDE, PARAGRAPH, CAPTION = 800, (200, 420), 230  # characters there is room for; a Han character counts twice
+SLIDE, PARAGRAPH, CAPTION, TITLE = (
+    800,
+    (200, 420),
+    230,
+    90,
+)  # characters there is room for; a Han character counts twice
 STYLE = HtmlFormatter(style="a11y-high-contrast-light", nowrap=True)
 WORDS = {
     "en": {"chapter": "Chapter {}", "verdict": "The verdict", "licence": "text and figures CC BY 4.0"},
@@ -94,6 +99,7 @@ class Slide:
 # ---- prose: sentences and what is kept of them ----------------------------------------------------------------------
 
 ATOM = re.compile(r"(?<![\\$])\$[^$\n]+\$|(`+).+?\1|\[[^\[\]]*\]\([^)\s]+\)")
+FIGURE = re.compile(r"\*\*(?:Figure|图) \d+")
 ABBREVIATION = re.compile(r"\b(?:e\.g|i\.e|et al|etc|vs|cf|Fig|Eq|No)\.$")
 LEAD = re.compile(r"[-*]?\s*\*\*([^*]+?)[.。：:]?\*\*[：:.。]?\s*")
 END = re.compile(r"(?<=[.!?])[\"”’)*_]*\s+(?=[A-Z*$\"“‘(\[`\ue000\d])|(?<=[。！？])[”’）]*(?=[^”’）\s])")
@@ -157,6 +163,21 @@ def is_text(block: str) -> bool:
     return not re.match(r"#|\||\$\$|!\[|<|```|\s*(?:[-*]|\d+\.) ", block)
 
 
+def announces(block: str) -> bool:
+    return is_text(block) and block[-1:] in (":", "：")
+
+
+def lead(text: str) -> tuple[str, str] | None:
+    """The bold beginning of a paragraph as a title, and the rest: `**Trap 1.** It fails.`, `**At** $x$. It fails.`"""
+    if match := re.match(r"\*\*([^*]+?)(?:[.。：:?？]\*\*|\*\*[：:.。])\s*", text):
+        title = match[1] + ("?" if "?**" in match[0] else "？" if "？**" in match[0] else "")
+        return (title, text[match.end() :]) if width(title) <= TITLE else None
+    first, *rest = sentences(text)
+    if first.startswith("**") and rest and width(first) <= TITLE:
+        return first.replace("**", "").rstrip(".。"), join(rest)
+    return None
+
+
 def is_list(block: str) -> bool:
     return bool(re.match(r"(?:[-*]|\d+\.) ", block))
 
@@ -215,7 +236,7 @@ class Deck:
         self.section = self.heading = self.title = ""  # English name of the section; its heading; that of the step
         cells = chapters.read(course / language / f"{name}.ipynb")
         for cell, following in zip_longest(cells, cells[1:]):
-            if {"solution", "no-slide"} & set(cell.tags):
+            if {"solution", "no-slide", "remove-cell"} & set(cell.tags):
                 continue
             if cell.kind == "markdown":
                 self.prose(cell.source)
@@ -234,15 +255,13 @@ class Deck:
     # -- prose
 
     def prose(self, source: str) -> None:
-        if re.match(r"\*\*(?:Figure|图) \d+", source):  # the figure's slide has the first part of it
-            source = source.partition("\n\n")[2]
-        parts = blocks(source)
+        parts = blocks(source)  # a caption stands on the slide of its figure
         for before, block, after in zip(["", *parts], parts, [*parts[1:], ""], strict=False):
             if match := re.match(r"(#+)\s+(.+)", block):
                 self.begin(len(match[1]), match[2].strip(), block.partition("\n")[2].strip())
             elif image := chapters.IMAGE.match(block):
-                self.image(image[1], image[2], before if is_text(before) else "")
-            elif self.section and not (after.startswith("![") and is_text(block)):
+                self.image(image[1], image[2], after if FIGURE.match(after) else before if announces(before) else "")
+            elif self.section and not FIGURE.match(block) and not (announces(block) and after.startswith("![")):
                 self.block(block, leads_on=bool(after) and not is_text(after) and not after.startswith("#"))
 
     def begin(self, level: int, heading: str, rest: str) -> None:
@@ -276,11 +295,10 @@ class Deck:
         parts = [
             part.strip() for part in re.split(r"(?:^|(?<=[.。!！?？:：])\s*)(?=\*\*[^*]+\*\*)", text) if part.strip()
         ]
-        leads = [LEAD.match(part) for part in parts]
-        if self.section in LEADS and all(leads) and len(parts) > 1:
+        if self.section in LEADS and len(parts) > 1 and all(LEAD.match(part) for part in parts):
             self.now.body.append(to_html("\n".join(f"- {condense(part)}" for part in parts)))
-        elif self.section in LEADS and (lead := leads[0]) and len(lead[1]) <= 80:
-            self.new(lead[1], kind="lead").body.append(Paragraph(text[lead.end() :], leads_on))
+        elif self.section in LEADS and (found := lead(text)):
+            self.new(found[0], kind="lead").body.append(Paragraph(found[1], leads_on))
         else:
             self.now.body.append(Paragraph(text, leads_on))
         self.now.notes.append(text)

@@ -17,7 +17,7 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.support.ui import WebDriverWait
 
 from tools import chapters, slides
-from tools.slides import condense, sentences, width
+from tools.slides import condense, lead, sentences, width
 
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -62,6 +62,21 @@ def test_a_paragraph_keeps_its_beginning_what_is_bold_and_what_leads_to_a_formul
     assert "Hence" not in condense(text, leads_on=False, room=210)
     assert condense("A" * 999 + ".", room=10) == "A" * 999 + "."  # at least one sentence
     assert width("损失") == 2 * width("ab")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("**Trap 1: a trap.** It fails.", ("Trap 1: a trap", "It fails.")),
+        ("**陷阱 1：度**：会出错。", ("陷阱 1：度", "会出错。")),
+        ("**Trap 1: beyond** $x^2$. It fails. Badly.", ("Trap 1: beyond $x^2$", "It fails. Badly.")),
+        ("**Really?** Yes.", ("Really?", "Yes.")),
+        ("A **bold** word. It is no lead.", None),
+        (f"**{'long ' * 30}.** It is no title.", None),
+    ],
+)
+def test_a_bold_beginning_is_a_title(text, expected):
+    assert lead(text) == expected
 
 
 # ---- what is in a deck ----------------------------------------------------------------------------------------------
