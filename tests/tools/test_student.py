@@ -97,17 +97,18 @@ def test_student_tree_and_solutions_give_the_course(trees, code, name):
 
 
 def secrets(name: str) -> set[str]:
-    """What must not be found: lines and names of solutions, reasons of the quiz, less what the chapter says anyway."""
-    lines, others = set(), ""
+    """What must not be found: functions and lines of solutions, reasons of the quiz; less what a reader has anyway."""
+    lines, functions = set(), set()
+    others = "\n".join(path.read_text() for path in (COURSE / "experiments").glob("*.py"))  # idioms that both use
     for code in ("en", "zh"):
         for cell in chapters.read(COURSE / code / f"{name}.md"):
             if "solution" in cell.tags:
                 lines |= {line.strip() for line in cell.source.splitlines()}
-                lines |= {n.name for n in ast.walk(ast.parse(cell.source)) if isinstance(n, ast.FunctionDef)}
+                functions |= {n.name for n in ast.walk(ast.parse(cell.source)) if isinstance(n, ast.FunctionDef)}
             else:
                 others += FOLDED.sub("", cell.source) + "\n"
                 lines |= {line.strip() for match in FOLDED.findall(cell.source) for line in match.splitlines()}
-    return {line for line in lines if len(line) >= 10 and line not in others and not line.startswith("check.")}
+    return functions | {s for s in lines if len(s) >= 10 and s not in others and not s.startswith("check.")}
 
 
 def leaks(folder: Path) -> list[str]:
