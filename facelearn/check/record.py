@@ -44,9 +44,7 @@ MESSAGES = {
     "not kept": Text("passed, but not written down: {why}", "已通过，但没有记录下来：{why}"),
     "head": Text("chapter", "章节"),
     "exercise": Text("exercise {n}", "练习 {n}"),
-    "sum": Text(
-        "{done} of {all} exercises passed (visible checks).", "共 {all} 道练习，已通过 {done} 道（可见检查）。"
-    ),
+    "sum": Text("{done} of {all} exercises passed (visible checks)", "共 {all} 道练习，已通过 {done} 道（可见检查）"),
     "where": Text("Kept on this computer only: {path}", "记录只保存在本机：{path}"),
     "off": Text("Nothing is kept: {variable}=off", "不作记录：{variable}=off"),
 }
