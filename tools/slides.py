@@ -203,7 +203,7 @@ def to_html(markdown: str) -> str:
     """HTML of a block; links inside the course lead nowhere from here and become text."""
     text = chapters.LINK.sub(lambda m: m[0] if re.match(r"https?:", m[2]) else m[1], markdown)
     return re.sub(
-        r"(\\\(.*?\\\))([，。；：！？、）,.;:!?)]+)", r"<span class='keep'>\1\2</span>", MARKDOWN.render(text)
+        r"(\\\(.*?\\\))([，。；：！？、）,.;:!?)]+)", r"<span class='keep'>\1&#8288;\2</span>", MARKDOWN.render(text)
     )
 
 

@@ -69,6 +69,10 @@ function widths(page) {
 
 function layOut(section) {
   const page = section.querySelector('.page');
+  if (section.dataset.kind === 'figure') { // beside a tall picture there is more room for its caption than under it
+    const picture = page.querySelector('img');
+    page.classList.toggle('tall', picture.naturalHeight > 1.1 * picture.naturalWidth);
+  }
   if (!body(page) || section.dataset.kind === 'figure') return;
   widths(page);
   if (scaled(page, SMALLEST)) return;
