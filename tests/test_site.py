@@ -24,7 +24,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from facelearn.losses import REGISTRY
 from tests.browsers import needs_chromium, screen
-from tools import chapters, links
+from tools import chapters, links, site_pages
 from tools import site as builder
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -128,6 +128,10 @@ def test_the_table_of_losses_has_a_row_with_a_picture_for_every_loss(site, soups
         assert row["lfw"] in cells[4].text
         assert re.sub(r"\$.*?\$", "", row[f"fails_{language}"])[:12] in cells[5].text or "$" in row[f"fails_{language}"]
         assert bool(row["boundary"] or row[f"remark_{language}"])
+    made = soups[f"{language}/losses.html"].article.find_all("table")[1].find_all("tr")[1:]
+    assert [json.loads(f"{{{line.find_all('td')[1].text}}}") for line in made] == [
+        json.loads(row["setting"]) for row in site_pages.table(ROOT / "course" / "assets" / "losses" / "pictures.csv")
+    ]
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
