@@ -43,6 +43,7 @@ def missing(stem: str, kind: type[losses.Loss], rows: dict[str, dict[str, str]] 
     tested = (ROOT / "tests" / "losses" / f"test_{stem}.py").is_file() or kind.__name__ in pairs
     tiled = not issubclass(kind, losses.MarginHead) or f'"{stem}": {{' in text("tests/losses/test_tiles.py")
     documented = all(re.search(rf"^\s*{part}", kind.__doc__ or "", re.M) for part in ("Formula", "Args", "Source"))
+    picture = ROOT / "course" / "assets" / "losses" / f"{stem}.png"
     chosen = json.loads(text("course/settings.json"))["losses"]
     asked = {
         f"facelearn/losses/{stem}.py": kind.__module__ == f"facelearn.losses.{stem}",
@@ -54,6 +55,8 @@ def missing(stem: str, kind: type[losses.Loss], rows: dict[str, dict[str, str]] 
         "NAMES in facelearn/figures.py": stem in figures.NAMES,
         "REGISTRY in tests/test_figures.py": f'"{stem}"' in text("tests/test_figures.py"),
         "a row in course/losses.csv": bool(row),
+        "RECIPES in tools/loss_pictures.py": entry("tools/loss_pictures.py", stem),
+        f"course/assets/losses/{stem}.png, which that tool draws": picture.is_file(),
         f"{key} in course/references.bib": not key or f"{{{key}," in text("course/references.bib"),
         "GRIDS in course/experiments/protocol.py": entry("course/experiments/protocol.py", stem),
         "course/settings.json, which `make protocol` writes after a search": stem in chosen,
@@ -71,7 +74,7 @@ def test_a_new_loss_is_told_all_that_it_lacks_at_once():
         """No formula."""
 
     lacks = missing("newcomer", Newcomer)
-    assert len(lacks) == 11
+    assert len(lacks) == 13
     assert not any("references.bib" in place for place in lacks)  # the softmax row has no paper either
     rows = {"newcomer": {"key": "nobody2099"}}
     assert "nobody2099 in course/references.bib" in missing("newcomer", Newcomer, rows)
