@@ -352,8 +352,8 @@ class VerificationResult:
             used = self.folds >= 0
             share = self.same[used].mean()
             lines.append(
-                f"  accuracy {self.accuracy:.2%} ± {self.accuracy_std:.2%} over {len(self.fold_accuracies)} folds of "
-                f"{used.sum():,} pairs (one answer to all: {max(share, 1 - share):.2%})"
+                f"  accuracy {self.accuracy:.2%} over {used.sum():,} pairs in {len(self.fold_accuracies)} folds, "
+                f"which scatter by {self.accuracy_std:.2%} (one answer to all: {max(share, 1 - share):.2%})"
             )
         except ValueError as problem:
             lines.append(f"  accuracy not available ({problem})")
