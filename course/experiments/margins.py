@@ -12,12 +12,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import torch
 from experiments import protocol
 from experiments.arcface import Trained, angles, measure, paired, people, rows
 
 from facelearn.losses import MarginHead, get
 from facelearn.models import SmallFaceNet
-from facelearn.training import ShiftAndGain, fit, seed_everything
+from facelearn.training import ShiftAndGain, embed, fit, seed_everything
 
 __all__ = ["Trained", "angles", "measure", "paired", "rows"]  # as in chapter 12
 
@@ -95,6 +96,21 @@ def train(wanted: Setting, seed: int, budget: str = "full") -> Trained:
 def run(wanted: Setting, seed: int, budget: str = "full") -> dict[str, float]:
     """Train one setting and measure it: one row of the table."""
     return measure(train(wanted, seed, budget), seed, budget)
+
+
+@torch.no_grad()
+def push(trained: Trained, wanted: Setting) -> tuple[float, float]:
+    """A trained net judged with the margin of `wanted`: the mean of 1 - p_y, and the share of images that win with it.
+
+    Over its training images; p_y is the softmax of the margined logits, to win is to have the largest of them.
+    """
+    net, loss, faces = trained
+    cos = (loss.logits(embed(net, faces).to(loss.weight.device)) / loss.scale).cpu()  # (N, C)
+    own = faces.labels[:, None]
+    target = head(wanted, 2, 2).target(cos.gather(1, own)[:, 0].clamp(-1, 1), ())  # (N,)
+    logits = SCALE * cos.scatter(1, own, target[:, None])
+    p = logits.softmax(1).gather(1, own)
+    return float(1 - p.mean()), float((logits.argmax(1) == faces.labels).double().mean())
 
 
 def assets(folder: Path) -> None:

@@ -11,6 +11,7 @@ import torch
 from matplotlib import pyplot as plt
 
 from facelearn.losses import get
+from facelearn.training import embed
 
 COURSE = Path(__file__).resolve().parents[2] / "course"
 
@@ -52,6 +53,21 @@ def test_one_run_has_all_numbers(experiment):
     numbers = experiment.run(experiment.setting("sphereface", detached=True), 0, "smoke")
     assert all(map(math.isfinite, numbers.values()))
     assert 0 < numbers["eer"] < 0.5
+
+
+def test_a_net_judged_with_a_margin_agrees_with_the_loss_and_with_the_angles(experiment):
+    trained = experiment.train(experiment.setting("cosface"), 0, "smoke")
+    classes, dim = trained.loss.weight.shape
+    own, nearest = experiment.angles(trained)
+    for loss, margin in (("normface", 0.0), ("arcface", experiment.MARGIN)):
+        head = experiment.head(experiment.setting(loss), dim, classes)
+        head.reduction = "none"
+        with torch.no_grad():
+            head.weight.copy_(trained.loss.weight)
+            losses = head(embed(trained.net, trained.faces), trained.faces.labels)
+        push, wins = experiment.push(trained, experiment.setting(loss))
+        assert push == pytest.approx(1 - (-losses).exp().mean().item(), abs=1e-5)
+        assert wins == pytest.approx((own + margin < nearest).double().mean().item())
 
 
 def test_the_stored_table_has_every_run_of_the_grid(experiment):
