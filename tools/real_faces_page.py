@@ -24,7 +24,7 @@ LOSSES = {
     "softmax": "Softmax", "center": "Center", "triplet": "Triplet", "supcon": "SupCon", "cosface": "CosFace",
     "arcface": "ArcFace", "curricularface": "CurricularFace", "adaface": "AdaFace",
 }  # fmt: skip
-NETS = ("net", "net + JB", "features + JB", "features + lbp", "features + pixels + hog + lbp")
+NETS = ("net", "net + JB", "features + JB", "both + JB", "both + lbp", "both + pixels + hog + lbp")
 WORDS = {
     "en": {
         "head": "| {first} | seeds | accuracy | ± seeds | seen threshold | EER | TAR@1e-2 | all pairs: EER | TAR@1e-2 |"
@@ -32,8 +32,9 @@ WORDS = {
         "system": "system", "loss": "loss",
         "net": "Net, cosine of the embeddings", "net + JB": "Net, embedding + JB",
         "features + JB": "Net, features + JB",
-        "features + lbp": "Net (features + JB) + LBP",
-        "features + pixels + hog + lbp": "Net (features + JB) + pixels + HOG + LBP",
+        "both + JB": "Net, embedding and features, JB on each",
+        "both + lbp": "Net (both) + LBP, JB on each",
+        "both + pixels + hog + lbp": "Net (both) + pixels + HOG + LBP, JB on each",
         "pixels": "pixels, cosine", "hog": "HOG, cosine", "lbp": "LBP, cosine",
         "pixels + JB": "pixels + JB", "hog + JB": "HOG + JB", "lbp + JB": "LBP + JB",
         "hog + lbp": "HOG + LBP, JB on each", "pixels + hog + lbp": "pixels + HOG + LBP, JB on each",
@@ -52,8 +53,9 @@ WORDS = {
                 " TAR@1e-3 |",
         "system": "系统", "loss": "损失",
         "net": "网络，嵌入的余弦", "net + JB": "网络，嵌入 + JB", "features + JB": "网络，中间特征 + JB",
-        "features + lbp": "网络（中间特征 + JB）+ LBP",
-        "features + pixels + hog + lbp": "网络（中间特征 + JB）+ 像素 + HOG + LBP",
+        "both + JB": "网络，嵌入与中间特征，各自做 JB",
+        "both + lbp": "网络（两者）+ LBP，各自做 JB",
+        "both + pixels + hog + lbp": "网络（两者）+ 像素 + HOG + LBP，各自做 JB",
         "pixels": "像素，余弦", "hog": "HOG，余弦", "lbp": "LBP，余弦",
         "pixels + JB": "像素 + JB", "hog + JB": "HOG + JB", "lbp + JB": "LBP + JB",
         "hog + lbp": "HOG + LBP，各自做 JB", "pixels + hog + lbp": "像素 + HOG + LBP，各自做 JB",

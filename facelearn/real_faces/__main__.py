@@ -14,7 +14,7 @@ from facelearn.real_faces import recipe
 COMPARE = """Losses on real faces: LFW, no labelled data from outside.
 
 Five rotations over LFW's sets 1 to 5: everything is fitted on the people of four sets and measured on those of the
-fifth. Trains what is missing in the run folder (about half a minute of one core a net, 5 nets a loss and seed), scores
+fifth. Trains what is missing in the run folder (about forty seconds of one core a net, 5 nets a loss and seed), scores
 classical systems, nets, nets with joint Bayesian, nets added to descriptors, and prints a table with intervals and
 paired tests. Stop it whenever you like: every finished training is kept. course/en/real_faces.md says what it means.
 """

@@ -105,13 +105,16 @@ def systems(rotation: Rotation, chosen: Configuration) -> Iterator[tuple[str, Sc
     faces = rotation.faces
     images, labels = rotation.training
     net = recipe.train(
-        faces.maps[images], labels, chosen.loss, seed=chosen.seed, steps=chosen.steps, width=chosen.width
+        faces.views[images], labels, chosen.loss, seed=chosen.seed, steps=chosen.steps, width=chosen.width
     )
-    embeddings, features = recipe.embed_faces(net, faces.maps)
+    embeddings, features = recipe.embed_faces(net, faces.views)
     yield "net", rotation.cosine(embeddings.numpy())
-    yield "net + JB", rotation.joint_bayesian(embeddings.numpy())
+    embedded = rotation.joint_bayesian(embeddings.numpy())
+    yield "net + JB", embedded
     by_features = rotation.joint_bayesian(rotation.reduced(features.numpy(), chosen.feature_dimensions))
     yield "features + JB", by_features
+    both = embedded + by_features
+    yield "both + JB", both
     described = {
         name: rotation.joint_bayesian(rotation.reduced(describe(faces.images), chosen.descriptor_dimensions))
         for name, describe in DESCRIPTORS.items()
@@ -119,8 +122,8 @@ def systems(rotation: Rotation, chosen: Configuration) -> Iterator[tuple[str, Sc
     yield "lbp + JB", described["lbp"]
     fused = reduce(add, described.values())
     yield " + ".join(described), fused
-    yield "features + lbp", by_features + described["lbp"]
-    yield f"features + {' + '.join(described)}", by_features + fused
+    yield "both + lbp", both + described["lbp"]
+    yield f"both + {' + '.join(described)}", both + fused
 
 
 def measured(faces: Faces, scores: Scores, folds: Array, chosen: Configuration) -> dict[str, Any]:

@@ -101,27 +101,27 @@ class Run:
         if path.exists():
             return
         if rotation is None:
-            maps, labels, objective = *self.drawn_faces(seed), "arcface"
+            views, labels, objective = *self.drawn_faces(seed), "arcface"
         else:
             chosen, labels = rotation.training
-            maps, objective = self.faces.maps[chosen], loss
+            views, objective = self.faces.views[chosen], loss
         began = time.process_time()
-        net = recipe.train(maps, labels, objective, seed=seed, steps=self.settings.steps, width=self.settings.width)
+        net = recipe.train(views, labels, objective, seed=seed, steps=self.settings.steps, width=self.settings.width)
         seconds = time.process_time() - began
-        embeddings, features = recipe.embed_faces(net, self.faces.maps)
+        embeddings, features = recipe.embed_faces(net, self.faces.views)
         tensors = {"embeddings": embeddings}
         for r in self.faces.rotations if rotation is None else [rotation]:
             reduced = r.reduced(features.numpy(), self.settings.feature_dimensions)
             tensors[f"features{r.held_out}"] = torch.from_numpy(reduced)
         if self.orl is not None:
-            tensors["orl"] = recipe.embed_faces(net, recipe.face_maps(self.orl))[0]
+            tensors["orl"] = recipe.embed_faces(net, recipe.face_views(self.orl))[0]
         write_whole(path, save(tensors, {"seconds": f"{seconds:.1f}"}))
 
     def drawn_faces(self, seed: int) -> tuple[Tensor, Tensor]:
-        """Maps and labels of synthetic faces."""
+        """Views and labels of synthetic faces."""
         people, each = self.settings.synthetic_people, self.settings.synthetic_images
         drawn = SyntheticFaces(people, each, size=112, seed=seed, difficulty=1.0, cache=False)
-        return recipe.face_maps(drawn.images), drawn.labels
+        return recipe.face_views(drawn.images), drawn.labels
 
     def score(self, loss: str, seed: int) -> None:
         """Score all systems that the nets of this loss and seed take part in, unless it is done."""
@@ -148,11 +148,14 @@ class Run:
         seconds = float(np.mean([s for _, _, s in nets]))
         orl = float(np.mean([orl_eer(t["orl"]) for _, t, _ in nets])) if self.orl is not None else NAN
         yield System("net", [r.cosine(t["embeddings"]) for r, t, _ in nets], seconds, orl)
-        yield System("net + JB", [r.joint_bayesian(t["embeddings"]) for r, t, _ in nets])
+        embedded = [r.joint_bayesian(t["embeddings"]) for r, t, _ in nets]
+        yield System("net + JB", embedded)
         features = [r.joint_bayesian(t[f"features{r.held_out}"]) for r, t, _ in nets]
         yield System("features + JB", features)
-        yield System("features + lbp", added(features, self.descriptor_scores("lbp")))
-        yield System("features + pixels + hog + lbp", added(features, *map(self.descriptor_scores, DESCRIPTORS)))
+        both = added(embedded, features)
+        yield System("both + JB", both)
+        yield System("both + lbp", added(both, self.descriptor_scores("lbp")))
+        yield System("both + pixels + hog + lbp", added(both, *map(self.descriptor_scores, DESCRIPTORS)))
 
     def stored(self, loss: str, seed: int, rotation: Rotation | None) -> tuple[dict[str, Array], float]:
         """What `train` stored, and the seconds that the training took."""

@@ -26,7 +26,7 @@ from facelearn.data.files import data_root, open_image, read_files, resize, to_t
 from facelearn.data.lfw import LFWPairs, LFWPeople
 from facelearn.real_faces.descriptors import WhitenedPCA, unit_rows
 from facelearn.real_faces.joint_bayesian import JointBayesian
-from facelearn.real_faces.recipe import face_maps
+from facelearn.real_faces.recipe import face_views
 from facelearn.verification import VerificationResult, all_pairs, evaluate_scores
 
 Array = NDArray[Any]
@@ -57,9 +57,9 @@ class Faces:
     folds: Array  # (P,) set of both people
 
     @cached_property
-    def maps(self) -> Tensor:
+    def views(self) -> Tensor:
         """What nets see of the images."""
-        return face_maps(self.images)
+        return face_views(self.images)
 
     @cached_property
     def rotations(self) -> list[Rotation]:

@@ -104,14 +104,12 @@ def tests(lines: Sequence[Line], people: Array) -> pd.DataFrame:
     """
     known = {(line["system"], line["loss"], line["seed"]): right(line, len(people)) for line in lines}
     losses = list(dict.fromkeys(line["loss"] for line in lines if line["loss"] not in ("classical", "synthetic")))
-    asked = [(f"{s}: losses", (s, loss), (s, "softmax")) for s in ("net", "features + JB") for loss in losses]
+    asked = [(f"{s}: losses", (s, loss), (s, "softmax")) for s in ("net", "both + JB") for loss in losses]
     best = "lbp + JB"
-    for system in ("net", "net + JB", "features + JB", "features + lbp", "features + pixels + hog + lbp"):
+    for system in ("net", "net + JB", "features + JB", "both + JB", "both + lbp", "both + pixels + hog + lbp"):
         asked += [(f"{system} against {best}", (system, loss), (best, "classical")) for loss in losses]
     fused = "pixels + hog + lbp"
-    asked += [
-        (f"features + {fused} against {fused}", (f"features + {fused}", loss), (fused, "classical")) for loss in losses
-    ]
+    asked += [(f"both + {fused} against {fused}", (f"both + {fused}", loss), (fused, "classical")) for loss in losses]
     found = []
     for family, a, b in asked:
         if a == b:

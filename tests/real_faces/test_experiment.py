@@ -45,7 +45,7 @@ def test_every_system_is_there_for_every_seed(run: Path) -> None:
     nets = [line for line in lines if line["loss"] != "classical"]
     assert len(lines) - len(nets) == 2 * len(DESCRIPTORS) + 2
     assert {(line["loss"], line["seed"]) for line in nets} == {(x, s) for x in (*LOSSES, "synthetic") for s in (0, 1)}
-    assert len(nets) == 6 * 5
+    assert len(nets) == 6 * 6
 
 
 def test_a_killed_run_ends_as_if_it_had_not_been(run: Path, lfw: Path) -> None:
