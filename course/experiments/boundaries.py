@@ -27,12 +27,12 @@ from facelearn.losses import MarginHead, get
 MARGIN, EMPHASIS = 0.5, 0.2  # ArcFace's usual m; t as in MV-Softmax's repository
 LOSSES = ("softmax", "sphereface", "cosface", "arcface", "mv_softmax", "curricularface")
 NAMES = figures.NAMES | {"mv_softmax": "MV-Arc-Softmax"}
-RULES = {  # the boundary as the papers draw it
+RULES = {  # where the logits tie; CurricularFace's while 1 - t > cos θ2 > 0, else it is ArcFace's
     "softmax": r"$\theta_1 = \theta_2$",
     "sphereface": r"$m_1\theta_1 = \theta_2$",
     "cosface": r"$\cos\theta_1 - m_3 = \cos\theta_2$",
     "arcface": r"$\theta_1 + m = \theta_2$",
-    "mv_softmax": "$\\cos(\\theta_1 + m) =$\n$(1 + t)\\cos\\theta_2 + t$",
+    "mv_softmax": "$\\theta_1 + m = \\theta_2$\nas ArcFace",
     "curricularface": "$\\cos(\\theta_1 + m) =$\n$\\cos\\theta_2\\,(t + \\cos\\theta_2)$",
 }
 
