@@ -55,3 +55,11 @@ def assert_message(outcome: Outcome, name: str) -> None:
 
 def _not_implemented(*args: Any, **keywords: Any) -> None:
     raise NotImplementedError
+
+
+def assert_named(outcome: Outcome, en: str, zh: str) -> None:
+    """The answer was tried and rejected, and the message names the mistake in both languages."""
+    assert not outcome
+    assert outcome.kind != "to do"
+    assert en in outcome.text.en, outcome.text.en
+    assert zh in outcome.text.zh, outcome.text.zh

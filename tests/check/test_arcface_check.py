@@ -8,6 +8,7 @@ import torch.nn.functional as F
 
 from facelearn.check import arcface as check
 from facelearn.losses import ArcFace, CosFace
+from tests.check.conformance import assert_named
 
 # ---- right answers --------------------------------------------------------------------------------------------------
 
@@ -200,10 +201,3 @@ def test_ex3_names_what_is_wrong(name):
 def test_stubs_are_to_do(exercise):
     for stub in (lambda *inputs: ..., lambda *inputs: None):
         assert exercise.examine(stub).text.en == f"{exercise.name}: to do"
-
-
-def assert_named(outcome, en, zh):
-    assert not outcome
-    assert outcome.kind != "to do"
-    assert en in outcome.text.en
-    assert zh in outcome.text.zh
