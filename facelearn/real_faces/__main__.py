@@ -45,9 +45,10 @@ def _compare(arguments: list[str]) -> int:
                         help=f"some of {' '.join(recipe.LOSSES)} (default: all)")  # fmt: skip
     parser.add_argument("--seeds", type=int, default=3, help="trainings of each loss and rotation (default 3)")
     parser.add_argument("--run", type=Path, default=Path("runs/lfw"), help="where all of it is kept (runs/lfw)")
+    parser.add_argument("--jobs", type=int, default=1, help="processes at a time, one core each (default 1)")
     parser.add_argument("--csv", type=Path, help="also write rows and tests to CSV and CSV with _tests in its name")
     options = parser.parse_args(arguments)
-    lines = compare_lfw(options.folder, run=options.run, losses=options.losses, seeds=options.seeds)
+    lines = compare_lfw(options.folder, run=options.run, losses=options.losses, seeds=options.seeds, jobs=options.jobs)
     faces = load(options.folder)
     found = table.tests(lines, faces.labels[faces.pairs])
     if options.csv:

@@ -1,11 +1,13 @@
-"""Three classical descriptions of a face, made by hand and not learned: pixels, HOG and LBP.
+"""Classical descriptions of a face, made by hand and not learned: pixels, HOG, LBP with small and wide circles, DAISY.
 
-Each takes aligned faces `(N, 3, 112, 112)` uint8 to `(N, D)` float32, the mean over an image and its mirror image.
-`WhitenedPCA` then keeps the directions in which the training images differ most, all made equally long.
+HOG, LBP and DAISY are scikit-image's, PCA scikit-learn's. Each takes aligned faces `(N, 3, 112, 112)` uint8 to
+`(N, D)` float32, the mean over an image and its mirror image. `WhitenedPCA` then keeps the directions in which the
+training images differ most, all made equally long.
 
 Sources: Turk and Pentland, "Eigenfaces for Recognition", J. Cognitive Neuroscience 3(1), 1991 (pixels); Dalal and
 Triggs, "Histograms of Oriented Gradients for Human Detection", CVPR 2005 (HOG); Ahonen, Hadid and Pietikäinen, "Face
-Description with Local Binary Patterns", TPAMI 28(12), 2006 (LBP). HOG and LBP are scikit-image's, PCA scikit-learn's.
+Description with Local Binary Patterns", TPAMI 28(12), 2006 (LBP); Tola, Lepetit and Fua, "DAISY: An Efficient Dense
+Descriptor Applied to Wide-Baseline Stereo", TPAMI 32(5), 2010 (DAISY).
 """
 
 from __future__ import annotations
@@ -39,7 +41,19 @@ def lbp(images: Tensor) -> Array:
     return _described(images, _lbp)
 
 
-DESCRIPTORS: dict[str, Callable[[Tensor], Array]] = {"pixels": pixels, "hog": hog, "lbp": lbp}
+def wide_lbp(images: Tensor) -> Array:
+    """The same with radius 3 and 5: what `lbp` says of the finest detail, these say of what surrounds it."""
+    return _described(images, lambda face: _lbp(face, (3, 5)))
+
+
+def daisy(images: Tensor) -> Array:
+    """Square roots of DAISY at 9 x 9 places, 8 pixels apart: 13 histograms of 8 orientations within 12 pixels each."""
+    return _described(images, _daisy)
+
+
+DESCRIPTORS: dict[str, Callable[[Tensor], Array]] = {
+    "pixels": pixels, "hog": hog, "lbp": lbp, "wide lbp": wide_lbp, "daisy": daisy,
+}  # fmt: skip
 
 
 class WhitenedPCA:
@@ -92,14 +106,21 @@ def _hog(face: Array) -> Array:
     ])  # fmt: skip
 
 
-def _lbp(face: Array) -> Array:
+def _lbp(face: Array, radii: tuple[int, ...] = (1, 2)) -> Array:
     from skimage.feature import local_binary_pattern
 
     levels = face.round().astype(np.uint8)
     histograms = []
-    for radius in (1, 2):
+    for radius in radii:
         codes = local_binary_pattern(levels, 8, radius, method="nri_uniform").astype(np.int64)  # 0 ... 58
         cells = codes.reshape(8, 12, 8, 12).swapaxes(1, 2).reshape(64, 144)
         flat = (cells + 59 * np.arange(64)[:, None]).ravel()
         histograms.append(np.bincount(flat, minlength=64 * 59))
     return np.sqrt(np.concatenate(histograms) / 144)
+
+
+def _daisy(face: Array) -> Array:
+    from skimage.feature import daisy as histograms
+
+    found = histograms(face / 255, step=8, radius=12, rings=2, histograms=6, orientations=8, normalization="l1")
+    return np.sqrt(found.clip(min=0)).ravel()

@@ -27,6 +27,7 @@ from facelearn.real_faces import recipe
 from facelearn.real_faces.descriptors import DESCRIPTORS
 from facelearn.real_faces.experiment import threads
 from facelearn.real_faces.rotation import Faces, Rotation, Scores, best_threshold, load, tar
+from facelearn.real_faces.systems import FUSED, named, net_systems
 from facelearn.verification import evaluate_scores
 
 Array = NDArray[Any]
@@ -38,10 +39,10 @@ class Configuration:
     """What the exam runs. The defaults are the frozen ones; tests shorten the training."""
 
     loss: str = "supcon"
-    steps: int = 300
+    steps: int = recipe.STEPS
     width: int = recipe.WIDTH
     descriptor_dimensions: int = 200
-    feature_dimensions: int = 150
+    feature_dimensions: int = 200
     resamples: int = 500
     seed: int = 0
 
@@ -101,29 +102,21 @@ def together(known: Faces, asked: LFWPairs) -> tuple[Faces, list[str]]:
 
 
 def systems(rotation: Rotation, chosen: Configuration) -> Iterator[tuple[str, Scores]]:
-    """The frozen systems and their scores, as `experiment.Run.net_systems` makes them in each rotation."""
+    """The frozen systems and their scores, as the experiment makes them in each rotation."""
     faces = rotation.faces
     images, labels = rotation.training
     net = recipe.train(
         faces.views[images], labels, chosen.loss, seed=chosen.seed, steps=chosen.steps, width=chosen.width
     )
-    embeddings, features = recipe.embed_faces(net, faces.views)
-    yield "net", rotation.cosine(embeddings.numpy())
-    embedded = rotation.joint_bayesian(embeddings.numpy())
-    yield "net + JB", embedded
-    by_features = rotation.joint_bayesian(rotation.reduced(features.numpy(), chosen.feature_dimensions))
-    yield "features + JB", by_features
-    both = embedded + by_features
-    yield "both + JB", both
+    found = recipe.embed_faces(net, faces.views)
+    early, late = (rotation.reduced(layer.numpy(), chosen.feature_dimensions) for layer in (found.early, found.late))
     described = {
-        name: rotation.joint_bayesian(rotation.reduced(describe(faces.images), chosen.descriptor_dimensions))
-        for name, describe in DESCRIPTORS.items()
+        name: rotation.joint_bayesian(rotation.reduced(DESCRIPTORS[name](faces.images), chosen.descriptor_dimensions))
+        for name in FUSED
     }
     yield "lbp + JB", described["lbp"]
-    fused = reduce(add, described.values())
-    yield " + ".join(described), fused
-    yield "both + lbp", both + described["lbp"]
-    yield f"both + {' + '.join(described)}", both + fused
+    yield named(FUSED), reduce(add, described.values())
+    yield from net_systems(rotation, found.embeddings.numpy(), early, late, described)
 
 
 def measured(faces: Faces, scores: Scores, folds: Array, chosen: Configuration) -> dict[str, Any]:

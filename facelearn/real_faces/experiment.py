@@ -16,9 +16,11 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import reduce
+from multiprocessing import get_context
 from operator import add
 from pathlib import Path
 from typing import Any
@@ -33,7 +35,7 @@ from tqdm.auto import tqdm
 
 from facelearn.data import SyntheticFaces
 from facelearn.figures import write_whole
-from facelearn.real_faces import recipe
+from facelearn.real_faces import recipe, systems
 from facelearn.real_faces.descriptors import DESCRIPTORS
 from facelearn.real_faces.rotation import Faces, Rotation, Scores, load, load_orl, measure, tar
 from facelearn.training import show_progress
@@ -52,7 +54,7 @@ class Settings:
     steps: int = recipe.STEPS
     width: int = recipe.WIDTH
     descriptor_dimensions: int = 200  # after PCA
-    feature_dimensions: int = 150
+    feature_dimensions: int = 200
     synthetic_people: int = 400
     synthetic_images: int = 10
     resamples: int = 100  # of the bootstrap
@@ -108,13 +110,14 @@ class Run:
         began = time.process_time()
         net = recipe.train(views, labels, objective, seed=seed, steps=self.settings.steps, width=self.settings.width)
         seconds = time.process_time() - began
-        embeddings, features = recipe.embed_faces(net, self.faces.views)
-        tensors = {"embeddings": embeddings}
+        found = recipe.embed_faces(net, self.faces.views)
+        tensors = {"embeddings": found.embeddings}
         for r in self.faces.rotations if rotation is None else [rotation]:
-            reduced = r.reduced(features.numpy(), self.settings.feature_dimensions)
-            tensors[f"features{r.held_out}"] = torch.from_numpy(reduced)
+            for layer in ("early", "late"):
+                reduced = r.reduced(getattr(found, layer).numpy(), self.settings.feature_dimensions)
+                tensors[f"{layer}{r.held_out}"] = torch.from_numpy(reduced)
         if self.orl is not None:
-            tensors["orl"] = recipe.embed_faces(net, recipe.face_views(self.orl))[0]
+            tensors["orl"] = recipe.embed_faces(net, recipe.face_views(self.orl)).embeddings
         write_whole(path, save(tensors, {"seconds": f"{seconds:.1f}"}))
 
     def drawn_faces(self, seed: int) -> tuple[Tensor, Tensor]:
@@ -123,13 +126,19 @@ class Run:
         drawn = SyntheticFaces(people, each, size=112, seed=seed, difficulty=1.0, cache=False)
         return recipe.face_views(drawn.images), drawn.labels
 
+    def finish(self, loss: str, seed: int) -> None:
+        """Train what is missing for this loss and seed, and score it."""
+        for rotation in self.rotations(loss):
+            self.train(loss, seed, rotation)
+        self.score(loss, seed)
+
     def score(self, loss: str, seed: int) -> None:
         """Score all systems that the nets of this loss and seed take part in, unless it is done."""
         path = self.folder / "scored" / f"{loss}_seed{seed}.json"
         if path.exists():
             return
-        systems = self.classical() if loss == CLASSICAL else self.net_systems(loss, seed)
-        lines = [self.line(system, loss, seed) for system in systems]
+        found = self.classical() if loss == CLASSICAL else self.net_systems(loss, seed)
+        lines = [self.line(system, loss, seed) for system in found]
         write_whole(path, json.dumps(lines, indent=1).encode())
 
     # --- the systems
@@ -139,23 +148,22 @@ class Run:
         for name in DESCRIPTORS:
             yield System(name, [r.cosine(self.described(name, r)) for r in self.faces.rotations])
             yield System(f"{name} + JB", self.descriptor_scores(name))
-        for names in (("hog", "lbp"), ("pixels", "hog", "lbp")):
-            yield System(" + ".join(names), added(*map(self.descriptor_scores, names)))
+        for names in systems.CLASSICAL:
+            yield System(systems.named(names), added(*map(self.descriptor_scores, names)))
 
     def net_systems(self, loss: str, seed: int) -> Iterator[System]:
-        """The nets by themselves, with joint Bayesian, and added to descriptors (joint Bayesian on each)."""
+        """The nets by themselves, with joint Bayesian, and added to descriptors, see `systems.py`."""
         nets = [(r, *self.stored(loss, seed, None if loss == SYNTHETIC else r)) for r in self.faces.rotations]
         seconds = float(np.mean([s for _, _, s in nets]))
         orl = float(np.mean([orl_eer(t["orl"]) for _, t, _ in nets])) if self.orl is not None else NAN
-        yield System("net", [r.cosine(t["embeddings"]) for r, t, _ in nets], seconds, orl)
-        embedded = [r.joint_bayesian(t["embeddings"]) for r, t, _ in nets]
-        yield System("net + JB", embedded)
-        features = [r.joint_bayesian(t[f"features{r.held_out}"]) for r, t, _ in nets]
-        yield System("features + JB", features)
-        both = added(embedded, features)
-        yield System("both + JB", both)
-        yield System("both + lbp", added(both, self.descriptor_scores("lbp")))
-        yield System("both + pixels + hog + lbp", added(both, *map(self.descriptor_scores, DESCRIPTORS)))
+        scores: dict[str, list[Scores]] = {}
+        for k, (r, t, _) in enumerate(nets):
+            described = {name: self.descriptor_scores(name)[k] for name in systems.FUSED}
+            early, late = t[f"early{r.held_out}"], t[f"late{r.held_out}"]
+            for name, found in systems.net_systems(r, t["embeddings"], early, late, described):
+                scores.setdefault(name, []).append(found)
+        for name, rotations in scores.items():
+            yield System(name, rotations, *((seconds, orl) if name == "net" else ()))
 
     def stored(self, loss: str, seed: int, rotation: Rotation | None) -> tuple[dict[str, Array], float]:
         """What `train` stored, and the seconds that the training took."""
@@ -213,27 +221,53 @@ def compare_lfw(
     losses: Sequence[str] = tuple(recipe.LOSSES),
     seeds: int = 3,
     settings: Settings | None = None,
+    jobs: int = 1,
     progress: bool | None = None,
 ) -> list[dict[str, Any]]:
     """Train and score whatever is missing in the run folder; the lines of all systems that are complete.
 
-    folder: LFW, see `rotation.load`; losses: of `recipe.LOSSES`; seeds: 0 ... seeds - 1. ValueError for an unknown
-    loss, and where the run folder was made with other settings.
+    folder: LFW, see `rotation.load`; losses: of `recipe.LOSSES`; seeds: 0 ... seeds - 1; jobs: processes, of one thread
+    each, which changes no number. ValueError for an unknown loss, and where the folder was made with other settings.
     """
     unknown = [loss for loss in losses if loss not in recipe.LOSSES]
     if unknown or seeds < 1:
         found = f"losses {unknown}" if unknown else f"seeds {seeds}"
         raise ValueError(f"losses, seeds: {found}; expected some of {', '.join(recipe.LOSSES)}, and 1 or more")
-    work = Run(run, load(folder), settings or Settings(), load_orl())
-    jobs = [(loss, seed) for seed in range(seeds) for loss in (*losses, SYNTHETIC)]
-    with threads(1):
+    if jobs < 1:
+        raise ValueError(f"jobs: {jobs}; expected 1 or more")
+    cells = [(loss, seed) for seed in range(seeds) for loss in (*losses, SYNTHETIC)]
+    settings = settings or Settings()
+    work = Run(run, load(folder), settings, load_orl())
+    bar = tqdm(total=len(cells), disable=not show_progress(progress))
+    with threads(1), bar:
         work.score(CLASSICAL, 0)
-        for loss, seed in (bar := tqdm(jobs, disable=not show_progress(progress))):
-            bar.set_description(f"{loss}, seed {seed}")
-            for rotation in work.rotations(loss):
-                work.train(loss, seed, rotation)
-            work.score(loss, seed)
+        if jobs == 1:
+            for cell in cells:
+                work.finish(*cell)
+                bar.update()
+            return stored_lines(run)
+        with ProcessPoolExecutor(jobs, get_context("spawn"), _start, (run, folder, settings)) as pool:
+            try:
+                for done in as_completed([pool.submit(_finish, *cell) for cell in cells]):
+                    done.result()
+                    bar.update()
+            finally:
+                pool.shutdown(cancel_futures=True)
     return stored_lines(run)
+
+
+_work: Run  # of a process that `compare_lfw` started
+
+
+def _start(run: str | os.PathLike[str], folder: str | os.PathLike[str] | None, settings: Settings) -> None:
+    """What a process of `compare_lfw` holds: the faces."""
+    global _work
+    torch.set_num_threads(1)
+    _work = Run(run, load(folder), settings, load_orl())
+
+
+def _finish(loss: str, seed: int) -> None:
+    _work.finish(loss, seed)
 
 
 def stored_lines(run: str | os.PathLike[str]) -> list[dict[str, Any]]:

@@ -110,10 +110,10 @@ class Rotation:
         return WhitenedPCA(dimensions).fit(rows[self.fitting])(rows).astype(np.float32)
 
     def cosine(self, rows: Array) -> Scores:
-        """Cosines of rows (N, d) of all images."""
+        """Cosines of rows (N, d) of all images, scaled as those of joint Bayesian are."""
         rows = unit_rows(np.asarray(rows, np.float64))
         first, second = self.faces.pairs.T
-        return Scores(np.einsum("pd,pd->p", rows[first], rows[second]), self._above(rows[self.gallery]))
+        return self._scaled(np.einsum("pd,pd->p", rows[first], rows[second]), self._above(rows[self.gallery]))
 
     def joint_bayesian(self, rows: Array) -> Scores:
         """Joint Bayesian, fitted on all images of the other sets, on rows (N, d) brought to length 1.
@@ -124,9 +124,11 @@ class Rotation:
         rows = unit_rows(np.asarray(rows, np.float64))
         model = JointBayesian().fit(rows[self.fitting], self.faces.labels[self.fitting])
         listed = model.score(rows, self.faces.pairs)
-        a, b, c = model.parts(rows[self.gallery])
+        return self._scaled(listed, self._above(*model.parts(rows[self.gallery])))
+
+    def _scaled(self, listed: Array, every: Array) -> Scores:
         scale = listed[~self.tested].std()
-        return Scores(listed / scale, self._above(a, b, c) / scale)
+        return Scores(listed / scale, every / scale)
 
     def _above(self, a: Array, b: Array | None = None, c: Array | float = 0.0) -> Array:
         """(Q,) the entries above the diagonal of a bᵀ + c + cᵀ, in the order of `all_pairs`."""

@@ -11,6 +11,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import norm
 
+from facelearn.real_faces.systems import FUSED, named
+
 Array = NDArray[Any]
 Line = dict[str, Any]
 NAN = float("nan")
@@ -104,12 +106,13 @@ def tests(lines: Sequence[Line], people: Array) -> pd.DataFrame:
     """
     known = {(line["system"], line["loss"], line["seed"]): right(line, len(people)) for line in lines}
     losses = list(dict.fromkeys(line["loss"] for line in lines if line["loss"] not in ("classical", "synthetic")))
-    asked = [(f"{s}: losses", (s, loss), (s, "softmax")) for s in ("net", "both + JB") for loss in losses]
+    asked = [(f"{s}: losses", (s, loss), (s, "softmax")) for s in ("net", "whole net") for loss in losses]
     best = "lbp + JB"
-    for system in ("net", "net + JB", "features + JB", "both + JB", "both + lbp", "both + pixels + hog + lbp"):
+    fused = named(FUSED)
+    everything = f"whole net + {fused}"
+    for system in ("net", "net + JB", "features + JB", "whole net", "whole net + lbp", everything):
         asked += [(f"{system} against {best}", (system, loss), (best, "classical")) for loss in losses]
-    fused = "pixels + hog + lbp"
-    asked += [(f"both + {fused} against {fused}", (f"both + {fused}", loss), (fused, "classical")) for loss in losses]
+    asked += [(f"{everything} against {fused}", (everything, loss), (fused, "classical")) for loss in losses]
     found = []
     for family, a, b in asked:
         if a == b:

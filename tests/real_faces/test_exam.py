@@ -37,8 +37,8 @@ def test_exam_measures_every_system_and_repeats(train: Path, strangers: Path) ->
     assert first["train"] == {"images": 72, "people": 24, "dropped because they are in the exam": []}
     assert first["exam"] == {"pairs": 24, "folds": 2, "images": 24, "people": 12}
     assert set(first["systems"]) == {
-        "net", "net + JB", "features + JB", "both + JB", "lbp + JB", "pixels + hog + lbp", "both + lbp",
-        "both + pixels + hog + lbp",
+        "net", "net + JB", "features + JB", "whole net", "lbp + JB", "lbp + wide lbp + daisy", "whole net + lbp",
+        "whole net + lbp + wide lbp + daisy",
     }  # fmt: skip
     for system in first["systems"].values():
         assert system["accuracy"] == pytest.approx(np.mean(system["fold_accuracies"]))
@@ -121,5 +121,5 @@ def test_a_small_part_of_lfw(tmp_path: Path) -> None:
     systems = found["systems"]
     assert systems["lbp + JB"]["eer"] < 0.35
     assert systems["features + JB"]["eer"] < 0.4
-    assert systems["both + pixels + hog + lbp"]["eer"] < 0.3
-    assert systems["both + pixels + hog + lbp"]["all pairs"]["eer"] < 0.3
+    assert systems["whole net + lbp + wide lbp + daisy"]["eer"] < 0.3
+    assert systems["whole net + lbp + wide lbp + daisy"]["all pairs"]["eer"] < 0.3

@@ -43,7 +43,7 @@ def no_real_data(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_system_is_there_for_every_seed(run: Path) -> None:
     lines = stored_lines(run)
     nets = [line for line in lines if line["loss"] != "classical"]
-    assert len(lines) - len(nets) == 2 * len(DESCRIPTORS) + 2
+    assert len(lines) - len(nets) == 2 * len(DESCRIPTORS) + 3
     assert {(line["loss"], line["seed"]) for line in nets} == {(x, s) for x in (*LOSSES, "synthetic") for s in (0, 1)}
     assert len(nets) == 6 * 6
 
@@ -58,6 +58,15 @@ def test_a_killed_run_ends_as_if_it_had_not_been(run: Path, lfw: Path) -> None:
     one, other = ([line | {"seconds": 0} for line in json.loads(text)] for text in (before, after))
     assert json.dumps(one) == json.dumps(other)
     assert (run / "nets" / "supcon_seed1_rotation1.safetensors").stat().st_mtime_ns == untouched
+
+
+def test_several_processes_find_what_one_does(run: Path, lfw: Path, tmp_path: Path) -> None:
+    compare_lfw(lfw, run=tmp_path, losses=["supcon"], seeds=1, settings=SMALL, jobs=2)
+    for name in ("classical_seed0", "supcon_seed0", "synthetic_seed0"):
+        one, other = (json.loads((folder / "scored" / f"{name}.json").read_text()) for folder in (run, tmp_path))
+        assert json.dumps([line | {"seconds": 0} for line in one]) == json.dumps([x | {"seconds": 0} for x in other])
+    with pytest.raises(ValueError, match="jobs: 0"):
+        compare_lfw(lfw, run=tmp_path, jobs=0)
 
 
 def test_other_settings_are_refused(run: Path, lfw: Path) -> None:

@@ -79,10 +79,10 @@ def test_scores_of_the_list_and_of_all_pairs_agree() -> None:
                 assert same[i] == faces.same[number]
 
 
-def test_scores_of_joint_bayesian_have_spread_one_on_other_folds() -> None:
+def test_scores_have_spread_one_on_other_folds() -> None:
     rotation = made_up().rotations[0]
-    scores = rotation.joint_bayesian(rows_of(rotation.faces))
-    assert scores.listed[~rotation.tested].std() == pytest.approx(1)
+    for score in (rotation.joint_bayesian, rotation.cosine):
+        assert score(rows_of(rotation.faces)).listed[~rotation.tested].std() == pytest.approx(1)
 
 
 @pytest.mark.parametrize("levels", [3, 1000])
