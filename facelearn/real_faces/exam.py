@@ -108,15 +108,15 @@ def systems(rotation: Rotation, chosen: Configuration) -> Iterator[tuple[str, Sc
     net = recipe.train(
         faces.views[images], labels, chosen.loss, seed=chosen.seed, steps=chosen.steps, width=chosen.width
     )
-    found = recipe.embed_faces(net, faces.views)
-    early, late = (rotation.reduced(layer.numpy(), chosen.feature_dimensions) for layer in (found.early, found.late))
+    embeddings, features = recipe.embed_faces(net, faces.views)
+    reduced = rotation.reduced(features.numpy(), chosen.feature_dimensions)
     described = {
         name: rotation.joint_bayesian(rotation.reduced(DESCRIPTORS[name](faces.images), chosen.descriptor_dimensions))
         for name in FUSED
     }
     yield "lbp + JB", described["lbp"]
     yield named(FUSED), reduce(add, described.values())
-    yield from net_systems(rotation, found.embeddings.numpy(), early, late, described)
+    yield from net_systems(rotation, embeddings.numpy(), reduced, described)
 
 
 def measured(faces: Faces, scores: Scores, folds: Array, chosen: Configuration) -> dict[str, Any]:

@@ -110,14 +110,13 @@ class Run:
         began = time.process_time()
         net = recipe.train(views, labels, objective, seed=seed, steps=self.settings.steps, width=self.settings.width)
         seconds = time.process_time() - began
-        found = recipe.embed_faces(net, self.faces.views)
-        tensors = {"embeddings": found.embeddings}
+        embeddings, features = recipe.embed_faces(net, self.faces.views)
+        tensors = {"embeddings": embeddings}
         for r in self.faces.rotations if rotation is None else [rotation]:
-            for layer in ("early", "late"):
-                reduced = r.reduced(getattr(found, layer).numpy(), self.settings.feature_dimensions)
-                tensors[f"{layer}{r.held_out}"] = torch.from_numpy(reduced)
+            reduced = r.reduced(features.numpy(), self.settings.feature_dimensions)
+            tensors[f"features{r.held_out}"] = torch.from_numpy(reduced)
         if self.orl is not None:
-            tensors["orl"] = recipe.embed_faces(net, recipe.face_views(self.orl)).embeddings
+            tensors["orl"] = recipe.embed_faces(net, recipe.face_views(self.orl))[0]
         write_whole(path, save(tensors, {"seconds": f"{seconds:.1f}"}))
 
     def drawn_faces(self, seed: int) -> tuple[Tensor, Tensor]:
@@ -159,8 +158,7 @@ class Run:
         scores: dict[str, list[Scores]] = {}
         for k, (r, t, _) in enumerate(nets):
             described = {name: self.descriptor_scores(name)[k] for name in systems.FUSED}
-            early, late = t[f"early{r.held_out}"], t[f"late{r.held_out}"]
-            for name, found in systems.net_systems(r, t["embeddings"], early, late, described):
+            for name, found in systems.net_systems(r, t["embeddings"], t[f"features{r.held_out}"], described):
                 scores.setdefault(name, []).append(found)
         for name, rotations in scores.items():
             yield System(name, rotations, *((seconds, orl) if name == "net" else ()))

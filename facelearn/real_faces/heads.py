@@ -92,7 +92,7 @@ def _train(rows: Tensor, labels: Tensor, loss: str, steps: int, seed: int) -> nn
         objective = recipe.LOSSES[loss](int(labels.max()) + 1)
     batches, epochs = recipe.plan(loss, labels, steps)
     fit(head, objective, Rows(rows, labels), epochs=epochs, lr=recipe.LR, seed=seed, batches=batches, progress=False)
-    return head.eval()
+    return head.cpu().eval()
 
 
 def _measured(rotation: Rotation, rows: Array) -> dict[str, float]:

@@ -3,7 +3,7 @@ differs, and with losses that compare images also how a batch is drawn.
 
     views = face_views(images)                          # images (N, 3, 112, 112) uint8 → (N, 23, 28, 28) uint8
     net = train(views, labels, "arcface", seed=0)       # labels (N,) 0 ... C - 1
-    embeddings, early, late = embed_faces(net, views)   # (N, 128), (N, 2304) and (N, 4608), mirror images included
+    embeddings, features = embed_faces(net, views)      # (N, 128) and (N, 4608), mirror images included
 
 The net sees a face twice: as 56 x 56 pixels, and as oriented gradients in cells of 4 x 4 pixels, which are drawn once
 and not in every step. With four thousand images of a few hundred people there is little to learn edges from: both
@@ -15,7 +15,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -62,29 +61,26 @@ class RealFaceNet(nn.Module):
     def __init__(self, width: int = WIDTH) -> None:
         super().__init__()
         self.first = _conv(3, width, 2)  # (B, w, 24, 24) from pixels (B, 3, 48, 48)
-        self.middle = nn.Sequential(
+        self.rest = nn.Sequential(
             _conv(width + MAPS, 2 * width, 2),  # (B, 2w, 12, 12)
             _conv(2 * width, 4 * width, 1),  # (B, 4w, 12, 12)
+            _conv(4 * width, 8 * width, 2),  # (B, 8w, 6, 6)
+            nn.Flatten(),
         )
-        self.last = _conv(4 * width, 8 * width, 2)  # (B, 8w, 6, 6)
         self.embedding = nn.Sequential(nn.Linear(8 * width * (SEEN // 4) ** 2, DIM, bias=False), nn.BatchNorm1d(DIM))
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, views: Tensor) -> Tensor:
         """`(B, 23, 24, 24)` in [-1, 1] → `(B, 128)`. ValueError for another shape."""
-        return self.embedding(self.features(views)[1])
+        return self.embedding(self.features(views))
 
-    def features(self, views: Tensor) -> tuple[Tensor, Tensor]:
-        """`(B, 23, 24, 24)` → `(B, 144 w)`, of the third convolution, means of 2 x 2 places; `(B, 288 w)`, of the last.
-
-        The matrix gets the latter.
-        """
+    def features(self, views: Tensor) -> Tensor:
+        """`(B, 23, 24, 24)` → `(B, 288 w)`, what the last matrix gets."""
         if views.shape[1:] != (CHANNELS, SEEN, SEEN):
             raise ValueError(f"views: shape {tuple(views.shape)}; expected (B, {CHANNELS}, {SEEN}, {SEEN})")
         pixels, maps = unpacked(views)
         found = self.first(pixels.contiguous(memory_format=torch.channels_last))
-        third = self.middle(torch.cat([found, maps], 1).contiguous(memory_format=torch.channels_last))
-        return F.avg_pool2d(third, 2).flatten(1), self.last(third).flatten(1)
+        return self.rest(torch.cat([found, maps], 1).contiguous(memory_format=torch.channels_last))
 
 
 def _conv(inside: int, outside: int, stride: int) -> nn.Sequential:
@@ -190,31 +186,23 @@ def plan(loss: str, labels: Tensor, steps: int) -> tuple[PKBatches | BalancedBat
     return batches, max(1, round(steps / an_epoch))
 
 
-class Embedded(NamedTuple):
-    """What a net makes of N faces."""
-
-    embeddings: Tensor  # (N, 128)
-    early: Tensor  # (N, 144 w) features of the third convolution
-    late: Tensor  # (N, 288 w) features of the last one
-
-
 @torch.no_grad()
-def embed_faces(net: RealFaceNet, views: Tensor, batch_size: int = 256) -> Embedded:
-    """Views `(N, 23, 28, 28)` uint8 → embeddings and features of two layers.
+def embed_faces(net: RealFaceNet, views: Tensor, batch_size: int = 256) -> tuple[Tensor, Tensor]:
+    """Views `(N, 23, 28, 28)` uint8 → embeddings `(N, 128)` and features `(N, 288 w)`, which the last matrix gets.
 
     Each is the mean over the middle 24 x 24 cells, four crops one cell off it in both directions, and the mirror images
     of the five. Features are the square roots of their mean: like the counts in a histogram, they are many small and a
     few large ones.
     """
     net.eval()
-    parts = []
+    device = next(net.parameters()).device  # `fit` trains on a GPU where there is one
+    embeddings, features = [], []
     for part in views.split(batch_size):
-        crops = [_crop(to_float(part), *offset) for offset in CROPS]
+        crops = [_crop(to_float(part.to(device)), *offset) for offset in CROPS]
         seen = [net.features(face) for crop in crops for face in (crop, mirrored(crop))]
-        early, late = (torch.stack(layer).mean(0) for layer in zip(*seen, strict=True))
-        embeddings = torch.stack([net.embedding(features) for _, features in seen]).mean(0)
-        parts.append((embeddings, early.sqrt(), late.sqrt()))
-    return Embedded(*(torch.cat(whole) for whole in zip(*parts, strict=True)))
+        embeddings.append(torch.stack([net.embedding(found) for found in seen]).mean(0))
+        features.append(torch.stack(seen).mean(0).sqrt())
+    return torch.cat(embeddings).cpu(), torch.cat(features).cpu()
 
 
 def _crop(views: Tensor, down: int, right: int) -> Tensor:

@@ -17,20 +17,20 @@ CLASSICAL = (("hog", "lbp"), ("pixels", "hog", "lbp"), FUSED)  # those that are 
 
 
 def net_systems(
-    rotation: Rotation, embeddings: Array, early: Array, late: Array, described: Mapping[str, Scores]
+    rotation: Rotation, embeddings: Array, features: Array, described: Mapping[str, Scores]
 ) -> Iterator[tuple[str, Scores]]:
     """Names and scores of the net alone and added to descriptors.
 
-    embeddings (N, 128), early and late features (N, d) after PCA, of all images; described: what joint Bayesian makes
-    of `FUSED`. The whole net is the cosine of its embedding and joint Bayesian on the features of both
-    layers, added. Nothing is weighed: every part has standard deviation one on the pairs of the fitting folds.
+    embeddings (N, 128) and features (N, d) after PCA, of all images; described: what joint Bayesian makes of `FUSED`.
+    The whole net is the cosine of its embeddings and joint Bayesian on its features, added. Nothing is weighed: every
+    part has standard deviation one on the pairs of the fitting folds.
     """
     cosine = rotation.cosine(embeddings)
-    features = rotation.joint_bayesian(early) + rotation.joint_bayesian(late)
-    whole = cosine + features
+    by_features = rotation.joint_bayesian(features)
+    whole = cosine + by_features
     yield "net", cosine
     yield "net + JB", rotation.joint_bayesian(embeddings)
-    yield "features + JB", features
+    yield "features + JB", by_features
     yield "whole net", whole
     yield "whole net + lbp", whole + described["lbp"]
     yield f"whole net + {named(FUSED)}", reduce(add, (described[name] for name in FUSED), whole)

@@ -31,7 +31,7 @@ def test_a_face_and_its_mirror_image_have_one_description(name: str, faces: torc
 
 @pytest.mark.parametrize("radii", [(1, 2), (3, 5)])
 def test_an_edge_is_seen_as_far_as_the_radius_reaches(radii: tuple[int, int]) -> None:
-    """On its bright side pixels have darker neighbours, which a code notes; elsewhere no neighbour is darker (but beyond the rim)."""
+    """On its bright side pixels have darker neighbours, which a code notes; inside, no other pixel has one."""
     face = np.full((96, 96), 50.0)
     face[:, 52:] = 100  # column 4 of the fifth column of cells
     for radius, found in zip(radii, np.split(_lbp(face, radii) ** 2, 2), strict=True):
