@@ -64,8 +64,9 @@ on small sets a scale of 8 to 16 trains better than 64.
 EVALUATE = """\
 Measure a trained net: is this one person or two?
 
-Prints AUC, EER, TAR at fixed FAR and the accuracy over ten folds, with 95 % intervals from a bootstrap over people, and
-writes evaluation_<set>.json and the ROC as a figure into the run folder (or where --out says).
+Prints AUC, EER, TAR at fixed FAR and, for a list with about as many genuine as impostor pairs, the accuracy over its
+folds, with 95 % intervals from a bootstrap over people, and writes evaluation_<set>.json and the ROC as a figure into
+the run folder (or where --out says).
 """
 
 EVALUATE_EXAMPLES = """\
@@ -309,7 +310,10 @@ def _settings_given(options: argparse.Namespace) -> dict[str, Any]:
     if extra := getattr(options, "set", None):
         given["loss"] = given.get("loss", Settings.loss)
         given["loss"] += ("," if ":" in given["loss"] else ":") + ",".join(extra)
-    if options.recipes and "loss" in given:
+    if options.recipes and getattr(options, "losses", None) is None:
+        if not given.get("loss", "").isidentifier():
+            found = given.get("loss", "none")
+            raise ValueError(f"--recipes: with the loss {found}; expected --loss STEM and no keywords of its own")
         given |= _from_recipes(options.recipes, given["loss"], "pk" in given)
     return given
 
@@ -320,11 +324,11 @@ def _from_recipes(path: Path, loss: str, pk_given: bool) -> dict[str, Any]:
 
     try:
         recipes = json.loads(path.read_text(encoding="utf-8"))["losses"]
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        if loss not in recipes:
+            return {}
+        words, pk = recipe_words(recipes[loss])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"--recipes: {path} is damaged ({error!r}); expected JSON with an object `losses`") from None
-    if loss not in recipes:
-        return {}
-    words, pk = recipe_words(recipes[loss])
     return {"loss": words} | ({"pk": pk} if pk and not pk_given else {})
 
 
@@ -360,7 +364,7 @@ def _target(options: argparse.Namespace, size: int) -> tuple[str, Any]:
 
     kind, _, rest = options.on.partition(":")
     if kind == "synthetic":
-        more = runs.parse(options.on, "--on")[1]
+        more = runs.synthetic_options(options.on, "--on")
         return "synthetic", data.standard("open", **({"size": size} | more))
     if kind == "lfw":
         if not (options.pairs and options.images):

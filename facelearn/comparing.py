@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from facelearn import runs
+from facelearn import distributed, runs
 from facelearn.figures import write_whole
 from facelearn.lesson import interval
 from facelearn.verification import VerificationResult, compare
 
-MEASURES = ("eer", "tar@1e-02", "tar@1e-03", "accuracy")
+MEASURES = ("eer", "tar@1e-02", "tar@1e-03")
 
 
 def compare_losses(
@@ -28,26 +28,30 @@ def compare_losses(
     """Train every loss with every seed in run folders below `out`, and measure each on strangers of its seed.
 
     recipes: name -> fields of `runs.Settings`, `seed` left out; the first is what the others are compared with.
-    Returns a row per run: `loss`, `seed` and the measures. Writes `comparison.csv` and `comparison.txt` into `out`.
+    Returns a row per run: `loss`, `seed` and the measures (on several processes the first does, and measures and
+    writes). Writes `comparison.csv` and `comparison.txt` into `out`.
     ValueError for fewer than one seed, and for data that is not synthetic.
     """
     if len(seeds) < 1:
         raise ValueError("seeds: 0; expected at least 1")
-    rows = []
+    rows, first = [], distributed.rank() == 0
     for seed in seeds:  # a whole seed at a time, so that a comparison cut short has pairs
         for name, given in recipes.items():
             settings = runs.Settings(**{"eval_every": 0} | given | {"seed": seed, "data": _of_seed(given, seed)})
             folder = out / f"{re.sub(r'[^A-Za-z0-9.+=,-]+', '_', name)}-{seed}"
-            say(f"{name}, seed {seed}: {folder}")
+            if first:
+                say(f"{name}, seed {seed}: {folder}")
             runs.train(folder, settings, progress=progress, say=lambda text: say(f"  {text}"))
-            strangers = runs.strangers(settings.data, "open")
-            found = runs.numbers(runs.evaluate(runs.load(folder), strangers), resamples=0)["numbers"]
-            rows.append({"loss": name, "seed": seed, **{m: found[m]["value"] for m in MEASURES if m in found}})
+            if first:
+                strangers = runs.strangers(settings.data, "open")
+                found = runs.numbers(runs.evaluate(runs.load(folder), strangers), resamples=0)["numbers"]
+                rows.append({"loss": name, "seed": seed, **{m: found[m]["value"] for m in MEASURES if m in found}})
     table = pd.DataFrame(rows)
-    write_whole(out / "comparison.csv", table.to_csv(index=False).encode())
-    text = "\n".join(describe(table, list(recipes)))
-    write_whole(out / "comparison.txt", (text + "\n").encode())
-    say(text)
+    if first:
+        write_whole(out / "comparison.csv", table.to_csv(index=False).encode())
+        text = "\n".join(describe(table, list(recipes)))
+        write_whole(out / "comparison.txt", (text + "\n").encode())
+        say(text)
     return table
 
 

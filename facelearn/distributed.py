@@ -10,7 +10,9 @@ ranks, in one of two ways:
   So pairs are mined in the whole batch, and running statistics are those of the whole batch: any loss gives what it
   gives in one process. It costs each rank the loss of all; no class weights travel.
 * A head with `process_group=` holds a share of the classes (`losses/parallel.py`) and gathers for itself. For more
-  classes than one device should hold.
+  classes than one device should hold. Each rank draws the start weights of its own share, so that no device ever
+  holds all of them: the start, and with it the curve, depends on the number of processes. From the same weights it is
+  the curve of one process.
 
 With one process nothing here does anything.
 """

@@ -77,12 +77,24 @@ class Settings:
 
     @classmethod
     def of(cls, values: dict[str, Any]) -> Settings:
-        """From JSON. ValueError for a name that is no setting."""
-        unknown = sorted(set(values) - {field.name for field in dataclasses.fields(cls)})
-        if unknown:
+        """From JSON. ValueError for a name that is no setting, or a value of another kind."""
+        defaults = {field.name: field.default for field in dataclasses.fields(cls)}
+        if unknown := sorted(set(values) - set(defaults)):
             version = f"expected those of facelearn {facelearn.__version__}"
             raise ValueError(f"settings: found {', '.join(unknown)}; {version}")
+        for name, value in values.items():
+            if not _like(value, name, defaults[name]):
+                raise ValueError(f"settings: {name} {value!r}; expected a value like {defaults[name]!r}")
         return cls(**values | ({"pk": tuple(values["pk"])} if values.get("pk") else {}))
+
+
+def _like(value: Any, name: str, default: Any) -> bool:
+    """Is this a value of the setting's kind, as JSON has it?"""
+    if name == "size":
+        return value is None or type(value) is int
+    if name == "pk":
+        return value is None or (isinstance(value, list | tuple) and [type(x) for x in value] == [int, int])
+    return type(value) is type(default) or (type(default) is float and type(value) is int)
 
 
 # ---- from words to objects ------------------------------------------------------------------------------------------
@@ -123,7 +135,9 @@ def recipe_words(recipe: dict[str, Any]) -> tuple[str, tuple[int, int] | None]:
     words = recipe["loss"] + (":" if options else "") + ",".join(f"{k}={v}" for k, v in options.items())
     batches = recipe.get("batches")
     pk = (batches["identities_per_batch"], batches["images_per_identity"]) if batches else None
-    return (f"softmax+{beside['weight']}*{words}" if beside else words), pk
+    if beside:
+        return f"softmax:bias={str(beside.get('bias', True)).lower()}+{beside['weight']}*{words}", pk
+    return words, pk
 
 
 def make_loss(words: str, dim: int, classes: int, **common: Any) -> tuple[nn.Module, Callable[[int, int], None] | None]:
@@ -133,7 +147,9 @@ def make_loss(words: str, dim: int, classes: int, **common: Any) -> tuple[nn.Mod
     """
     parts, weights, starts = [], [], []
     for weight, stem, options in _terms(words):
-        starts.append(float(options.pop("start", 0.0)))
+        starts.append(start := options.pop("start", 0.0))
+        if not (isinstance(start, int | float) and 0 <= start < 1):
+            raise ValueError(f"loss: start={start} in {words!r}; expected a share of the steps, 0 to below 1")
         weights.append(weight)
         parts.append(_one_loss(stem, options, dim, classes, common))
     if len(parts) == 1 and weights == [1.0] and starts == [0.0]:
@@ -174,7 +190,11 @@ def _one_loss(stem: str, options: dict[str, Any], dim: int, classes: int, common
     if unknown:
         raise ValueError(f"loss: {stem} has no {', '.join(unknown)}; expected some of {', '.join(sorted(known))}")
     sized = issubclass(kind, ClassLoss) and stem != "discface"
-    return get(stem, *((dim, classes) if sized else ()), **options, **common)
+    try:
+        return get(stem, *((dim, classes) if sized else ()), **options, **common)
+    except TypeError as error:  # a word where a number belongs
+        given = ", ".join(f"{name}={value}" for name, value in options.items())
+        raise ValueError(f"loss: {stem} with {given}: {error}") from error
 
 
 def make_data(words: str, size: int | None = None) -> Any:
@@ -189,7 +209,7 @@ def make_data(words: str, size: int | None = None) -> Any:
             f"size: {size} with data {words!r}; expected folder: or recordio: (synthetic:size=... is drawn)"
         )
     if kind == "synthetic":
-        return sets.standard("fit", **_synthetic_options(words))
+        return sets.standard("fit", **synthetic_options(words))
     if kind == "digits" and not rest:
         return sets.digits("train")
     if kind in ("mnist", "folder", "recordio") and not rest:
@@ -204,11 +224,14 @@ def make_data(words: str, size: int | None = None) -> Any:
     )
 
 
-def _synthetic_options(words: str) -> dict[str, Any]:
-    options = parse(words, "data")[1]
+def synthetic_options(words: str, what: str = "data") -> dict[str, Any]:
+    """`synthetic:size=48,seed=7` -> {"size": 48, "seed": 7}. ValueError, which names `what`, for another name."""
+    options = parse(words, what)[1]
     known = {"identities", "images_per_identity", "size", "seed", "difficulty", "kinship", "label_noise", "cache"}
     if unknown := sorted(set(options) - known):
-        raise ValueError(f"data: found {', '.join(unknown)} in {words!r}; expected some of {', '.join(sorted(known))}")
+        raise ValueError(
+            f"{what}: found {', '.join(unknown)} in {words!r}; expected some of {', '.join(sorted(known))}"
+        )
     return options
 
 
@@ -220,7 +243,7 @@ def strangers(words: str, split: str) -> Any:
     """
     if words.partition(":")[0] != "synthetic":
         return None
-    options = _synthetic_options(words)
+    options = synthetic_options(words)
     return sets.standard(split, **{k: options[k] for k in ("size", "difficulty", "seed") if k in options})
 
 
@@ -257,6 +280,8 @@ def train(
     On several processes (see `facelearn.distributed`) all call this, and the first writes. ValueError where the folder
     holds a run of other settings or something else, and for settings that cannot work; then no new folder is left.
     """
+    if settings.eval_every < 0:
+        raise ValueError(f"eval_every: {settings.eval_every}; expected 0 (never) or more epochs")
     run, first = Path(folder), distributed.rank() == 0
     begun = distributed.together(lambda: _begun(run, settings))
     data = make_data(settings.data, settings.size)
@@ -302,7 +327,8 @@ def train(
         if first and not begun and not (run / "checkpoint.safetensors").exists():
             _leave_nothing(run)
         raise
-    if first:
+
+    def finish() -> None:
         _write_metrics(run, records)
         more = {"settings": dataclasses.asdict(settings), "image_size": height}
         save_net(run / "model.safetensors", net, words, more)
@@ -311,12 +337,17 @@ def train(
             result = evaluate(net, strangers(settings.data, "open"))
             path = write_evaluation(run, "open", result, numbers(result, resamples=0))
             say(f"EER on people of the split open: {result.eer:.2%}; more in {path}")
+
+    distributed.together(finish)  # no rank goes on to what is not written yet
     return records
 
 
 def _begun(run: Path, settings: Settings) -> bool:
-    """Is a run of these settings in the folder already? ValueError if something else is."""
-    if not run.exists() or (run.is_dir() and not any(run.iterdir())):
+    """Is a run of these settings in the folder already? ValueError if something else is.
+
+    What a kill within the very first write leaves behind, an unfinished config.json, counts as nothing.
+    """
+    if not run.exists() or (run.is_dir() and all(path.name.startswith(".config.json.") for path in run.iterdir())):
         return False
     stored = dataclasses.asdict(config(run))
     wanted = dataclasses.asdict(settings)
@@ -398,8 +429,10 @@ def load_net(path: str | os.PathLike[str]) -> nn.Module:
         net.load_state_dict(tensors)
     except FileNotFoundError:
         raise ValueError(f"weights: no file {path}") from None
-    except (SafetensorError, KeyError, TypeError, RuntimeError, json.JSONDecodeError) as error:
-        raise ValueError(f"weights: {path} is damaged, or no net written by facelearn ({error})") from error
+    except (
+        SafetensorError, KeyError, TypeError, AttributeError, StopIteration, RuntimeError, json.JSONDecodeError
+    ) as error:  # fmt: skip
+        raise ValueError(f"weights: {path} is damaged, or no net written by facelearn ({error!r})") from error
     return net.eval()
 
 
@@ -452,15 +485,19 @@ def evaluate(net: nn.Module, target: Any, *, flip: bool = False) -> Verification
 
 
 def numbers(result: VerificationResult, *, resamples: int = 200) -> dict[str, Any]:
-    """AUC, EER, TAR at each FAR that the pairs can show, accuracy, with 95 % intervals over people where known."""
+    """AUC, EER, TAR at each FAR that the pairs can show, accuracy, with 95 % intervals over people where known.
+
+    No accuracy of pairs that are not balanced, such as all pairs of a set: calling everyone a stranger scores high.
+    """
     fars = [far for far in FARS if far >= 10 / result.num_impostor]
     names = ["auc", "eer", *(f"tar@{far:.0e}" for far in fars)]
     values = {"auc": result.auc, "eer": result.eer} | {f"tar@{far:.0e}": result.tar_at(far) for far in fars}
-    try:
-        values["accuracy"] = result.accuracy
-        names.append("accuracy")
-    except ValueError:  # too few people for folds
-        pass
+    if 0.5 <= result.num_genuine / result.num_impostor <= 2:
+        try:
+            values["accuracy"] = result.accuracy
+            names.append("accuracy")
+        except ValueError:  # too few people for folds
+            pass
     found: dict[str, Any] = {name: {"value": value} for name, value in values.items()}
     try:
         for name, interval in result.intervals(names, resamples=resamples).items() if resamples else ():
@@ -484,8 +521,7 @@ def table(measured: dict[str, Any]) -> str:
 
 
 def write_evaluation(folder: Path, name: str, result: VerificationResult, measured: dict[str, Any]) -> Path:
-    """`evaluation_<name>.json`, and the ROC as a figure."""
-    _write(folder / f"evaluation_{name}.json", _json(measured))
+    """The ROC as a figure, and `evaluation_<name>.json`, which says that both are there."""
     from matplotlib import pyplot as plt
 
     from facelearn import figures
@@ -498,6 +534,7 @@ def write_evaluation(folder: Path, name: str, result: VerificationResult, measur
     ax.set(xscale="log", xlim=(1 / result.num_impostor, 1), ylim=(0, 1.01), xlabel="false accept rate",
            ylabel="true accept rate", title=f"ROC on {name}, EER {result.eer:.2%}")  # fmt: skip
     _save_figure(folder / "figures" / f"roc_{name}.png", fig)
+    _write(folder / f"evaluation_{name}.json", _json(measured))
     return folder / f"evaluation_{name}.json"
 
 
@@ -507,9 +544,11 @@ def write_evaluation(folder: Path, name: str, result: VerificationResult, measur
 def _rows(run: Path) -> list[Record]:
     """Those of the epochs so far; if the file is lost or damaged they come back from the checkpoint at the end."""
     try:
-        return json.loads((run / "metrics.json").read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
+        rows = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):  # UnicodeDecodeError and JSONDecodeError are ValueErrors
         return []
+    whole = isinstance(rows, list) and all(isinstance(row, dict) and type(row.get("epoch")) is int for row in rows)
+    return rows if whole else []
 
 
 def _write_metrics(run: Path, rows: list[Record]) -> None:

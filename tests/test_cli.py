@@ -25,7 +25,7 @@ from torch import nn
 from facelearn import cli, losses, models, runs
 from facelearn.data import SyntheticFaces, standard
 from facelearn.training import ShiftAndGain, embed, fit, seed_everything
-from facelearn.verification import all_pairs, evaluate_pairs
+from facelearn.verification import all_pairs, evaluate_pairs, fold_pairs
 
 FEW = "synthetic:identities=8,images_per_identity=6,seed=3"
 SMALL = ["--data", FEW, "--batch-size", "16", "--width", "2", "--dim", "8", "--eval-every", "0"]
@@ -158,6 +158,66 @@ def test_wrong_words_end_with_2_and_divergence_with_1(tmp_path: Path, capsys: py
     assert "the training diverged" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["--loss", "arcface:scale=abc"], "arcface with scale=abc"),
+        (["--loss", "arcface:margin=none"], "arcface with margin=None"),
+        (["--loss", "softmax+0.01*ring:start=2"], "start=2"),
+        (["--data", "synthetic:name=fit"], "found name"),
+        (["--eval-every", "-2"], "eval_every: -2"),
+        (["--recipes", "{tmp}/none.json", "--loss", "arcface"], "none.json"),
+        (["--recipes", "{tmp}/bad.json", "--loss", "arcface"], "bad.json is damaged"),
+        (["--recipes", "{tmp}/bad.json", "--loss", "arcface", "--set", "scale=8"], "expected --loss STEM"),
+        (["--recipes", "{tmp}/bad.json"], "with the loss none"),
+    ],
+)
+def test_unusable_words_are_one_line(
+    given: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "bad.json").write_text('{"losses": {"arcface": {"loss": "arcface"}}}')
+    words = [word.format(tmp=tmp_path) for word in given]
+    assert run("train", "--run", tmp_path / "run", *words) == 2
+    told = capsys.readouterr().err
+    assert message in told
+    assert told.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("words", ["synthetic:foo=3", "synthetic:split=fit"])
+def test_unknown_words_of_the_measured_set_are_one_line(words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("evaluate", "--weights", "arcface", "--on", words) == 2
+    assert capsys.readouterr().err.startswith("facelearn evaluate: error: --on: found")
+
+
+@pytest.mark.parametrize(("name", "value"), [("lr", "x"), ("loss", 3), ("data", None), ("seed", None), ("pk", [4])])
+def test_settings_of_another_kind_are_refused(name: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=f"settings: {name} "):
+        runs.Settings.of({name: value})
+    assert runs.Settings.of({"lr": 1, "pk": [4, 3], "size": 48}).pk == (4, 3)
+
+
+@pytest.mark.parametrize("content", [b"{}", b"null", b"[1]", b"[{}]", b'[{"epoch": "1"}]', b"\xff\xfe"])
+def test_damaged_metrics_count_as_lost(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "metrics.json").write_bytes(content)
+    assert runs._rows(tmp_path) == []
+
+
+def test_what_a_kill_within_the_first_write_leaves_is_no_run(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".config.json.abc").write_text("{")
+    assert train(tmp_path / "run", epochs=1) == 0
+
+
+def test_all_pairs_have_no_accuracy_and_balanced_ones_do() -> None:
+    labels = torch.arange(20).repeat_interleave(3)
+    embeddings = torch.eye(20)[labels]
+    assert "accuracy" not in runs.numbers(evaluate_pairs(embeddings, *all_pairs(labels), identities=labels))["numbers"]
+    pairs, same, folds = fold_pairs(labels, per_fold=6)
+    balanced = evaluate_pairs(embeddings, pairs, same, folds=folds)
+    assert runs.numbers(balanced, resamples=0)["numbers"]["accuracy"]["value"] == 1
+
+
 def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
     assert run() == 0
     assert "facelearn compare --losses" in capsys.readouterr().out
@@ -196,16 +256,16 @@ def test_every_loss_can_be_named(tmp_path: Path) -> None:
 def test_recipes_and_pair_batches(tmp_path: Path) -> None:
     recipe = {"loss": "triplet", "arguments": {"margin": 0.4, "mining": "semi-hard"},
               "batches": {"identities_per_batch": 4, "images_per_identity": 3}}  # fmt: skip
-    ring = {"loss": "ring", "arguments": {}, "beside_softmax": {"weight": 0.01, "start": 0.3}}
+    ring = {"loss": "ring", "arguments": {}, "beside_softmax": {"weight": 0.01, "start": 0.3, "bias": False}}
     disc = {"loss": "discface", "arguments": {"base_loss": {"stem": "arcface", "scale": 8}, "weight": 0.4}}
     (tmp_path / "recipes.json").write_text(json.dumps({"losses": {"triplet": recipe, "ring": ring, "discface": disc}}))
     assert train(tmp_path / "run", "--recipes", tmp_path / "recipes.json", loss="triplet", epochs=1) == 0
     stored = runs.config(tmp_path / "run")
     assert (stored.loss, stored.pk) == ("triplet:margin=0.4,mining=semi-hard", (4, 3))
     assert int(rows(tmp_path / "run")[0]["steps"]) == 4  # 8 people x 2 groups of 3, 4 people a batch
-    assert runs.recipe_words(ring) == ("softmax+0.01*ring:start=0.3", None)
+    assert runs.recipe_words(ring) == ("softmax:bias=false+0.01*ring:start=0.3", None)
     assert runs.recipe_words(disc) == ("discface:base=arcface,base.scale=8,weight=0.4", None)
-    for words in ("softmax+0.01*ring:start=0.3", "discface:base=arcface,base.scale=8,weight=0.4"):
+    for words in ("softmax:bias=false+0.01*ring:start=0.3", "discface:base=arcface,base.scale=8,weight=0.4"):
         runs.make_loss(words, 8, 5)
 
 
