@@ -540,3 +540,40 @@ def test_bad_interval_options(name, options, message):
     result = from_scores([0.9, 0.1, 0.8, 0.2], np.array([True, False, True, False]))
     with pytest.raises(ValueError, match=message):
         result.interval(name, **options)
+
+
+@pytest.mark.parametrize(("high", "low"), [(1 + 2**-52, 1.0), (1.7e308, 1.6e308), (-1.6e308, -1.7e308), (5e-324, 0.0)])
+def test_thresholds_lie_between_neighbours_and_do_not_overflow(high, low):
+    found = evaluate_scores(
+        np.array([high] * 6 + [low] * 6), np.zeros((12, 2), int), [True] * 6 + [False] * 6, folds=np.arange(12) % 3
+    )
+    assert found.accuracy == 1
+    assert ((found.fold_thresholds > low) & (found.fold_thresholds <= high)).all()
+
+
+def test_a_result_does_not_change_with_the_arrays_it_came_from():
+    rng = np.random.default_rng(0)
+    scores, same, pairs = rng.normal(size=50), rng.random(50) < 0.5, np.zeros((50, 2), int)
+    expected = evaluate_scores(scores, pairs, same).auc
+    later = evaluate_scores(scores, pairs, same)
+    scores *= -1
+    same[:] = ~same
+    assert later.auc == expected
+
+
+def test_arguments_that_are_too_small_are_refused():
+    embeddings, labels = np.eye(4), np.arange(4) // 2
+    with pytest.raises(ValueError, match="block: found -1"):
+        score_pairs(embeddings, np.array([[0, 1]] * 2), block=-1)
+    for name in ("per_fold", "num_folds"):
+        with pytest.raises(ValueError, match=f"{name}: found 0"):
+            fold_pairs(labels, **{name: 0})
+    with pytest.raises(ValueError, match=r"resamples: found 50\.5"):
+        evaluate_pairs(embeddings, *all_pairs(labels), identities=labels).interval("eer", resamples=50.5)
+
+
+def test_text_as_pandas_keeps_it_names_people():
+    names = np.array(["ann", "ann", "bo", "bo"], object)
+    assert all_pairs(names)[1].sum() == 2
+    with pytest.raises(ValueError, match="dtype object"):
+        all_pairs(np.array(["ann", 1], object))

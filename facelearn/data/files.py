@@ -63,7 +63,7 @@ def _read_folder(root: Path, wanted: Callable[[str], bool]) -> Iterator[File]:
         for name in sorted(names):
             file = Path(folder, name)
             path = file.relative_to(root).as_posix()
-            if wanted(path):
+            if wanted(path) and file.is_file():  # not a pipe, which would wait for someone to write
                 if file.stat().st_size > MAX_BYTES:
                     raise ValueError(f"{file}: found {file.stat().st_size} bytes, expected at most {MAX_BYTES}")
                 yield File(path, file.read_bytes(), str(file))

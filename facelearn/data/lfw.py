@@ -24,6 +24,7 @@ from facelearn.data.files import IMAGE_SUFFIXES, Size, open_image, read_files, r
 from facelearn.data.image_set import ImageSet
 
 PathLike = str | os.PathLike[str]
+MOST_IMAGES = 9999  # of a person: their numbers have four digits
 
 
 class LFWPeople(ImageSet):
@@ -121,6 +122,8 @@ def read_people(path: PathLike) -> list[Person]:
         size = first if one_set else lines.number(lines.take("the number of people of a set", 1)[0])
         for _ in range(size):
             name, count = lines.take("a name and its number of images", 2)
+            if lines.number(count) > MOST_IMAGES:
+                raise lines.error(f"{count} images", f"at most {MOST_IMAGES}: files are called {_file(name, 1)}")
             people.append(Person(name, lines.number(count), number))
     lines.end()
     seen = set()
@@ -142,7 +145,7 @@ def read_pairs(path: PathLike) -> list[Pair]:
         for _ in range(per_fold):
             name, first, second = lines.take(f"name n1 n2 ({per_fold} lines in fold {fold})", 3)
             pairs.append(Pair((name, lines.number(first)), (name, lines.number(second)), fold, lines.line))
-            if first == second:
+            if lines.number(first) == lines.number(second):
                 raise lines.error(f"image {first} twice", "two images of a person")
         for _ in range(per_fold):
             name, first, other, second = lines.take(f"name1 n1 name2 n2 ({per_fold} lines in fold {fold})", 4)

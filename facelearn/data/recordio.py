@@ -113,6 +113,8 @@ class RecordIO(Dataset[tuple[Tensor, int]]):
         first = text.split(",")[0].strip()
         if not (first.isascii() and first.isdigit() and len(first) < 10 and int(first) > 0):
             raise ValueError(f"{path}: offset 0: found {text[:40]!r}, expected number of classes,height,width")
+        if (highest := int(self.labels.max())) >= int(first):
+            raise ValueError(f"{path}: found {first} classes, expected at least {highest + 1}: a label is {highest}")
         return int(first)
 
     def close(self) -> None:
@@ -140,7 +142,13 @@ class RecordIO(Dataset[tuple[Tensor, int]]):
 
     def _indexed(self, path: Path) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         keys, offsets = _read_index(path, self._file.size)
-        self._file.payload(int(offsets.max()))  # a file cut short is found now, not after a day of training
+        last = int(offsets.max())
+        if (end := self._file.end(last)) != self._file.size:  # cut short, found now and not after a day of training
+            found = f"offset {last} as the last, whose record ends at {end}"
+            raise ValueError(f"{path}: found {found}, expected an index of all {self._file.size} bytes of {self.path}")
+        if keys[0] != 0 and not (whole := self._file.has_image(offsets)).all():
+            key = keys[int(whole.argmin())]
+            raise ValueError(f"{path}: found no key 0, but key {key} without an image, expected the key of the header")
         if keys[0] != 0 or self._file.has_image(offsets[:1])[0]:
             return keys, offsets
         where = f"{self.path}: offset {int(offsets[0])}: record 0"
@@ -222,10 +230,15 @@ class _RecordFile:
         offset = 0
         while offset < self.size:
             yield offset
-            kind, first = 1, True
-            while kind in (1, 2):
-                kind, length = self.part(offset, first)
-                offset, first = offset + 8 + _padded(length), False
+            offset = self.end(offset)
+
+    def end(self, offset: int) -> int:
+        """Where the record at this offset ends."""
+        kind, first = 1, True
+        while kind in (1, 2):
+            kind, length = self.part(offset, first)
+            offset, first = offset + 8 + _padded(length), False
+        return offset
 
     def heads(self, offsets: NDArray[np.int64]) -> NDArray[Any]:
         """The first bytes of these records as `_HEAD` (N,): millions in seconds. Bytes behind the file's end are 0."""
@@ -290,11 +303,15 @@ def _read_index(path: Path, size: int) -> tuple[NDArray[np.int64], NDArray[np.in
     if lines.shape[1] != 2:
         raise _bad_index(path)
     keys, offsets = lines[lines[:, 0].argsort(kind="stable")].T.copy()
+    order = offsets.argsort(kind="stable")
+    again = np.zeros(len(offsets), bool)
+    again[order] = np.diff(offsets[order], prepend=-1) == 0
     for what, bad in (
         ("key below 0", keys < 0),
         ("key twice", np.diff(keys, prepend=-1) == 0),
         (f"offset outside a file of {size} bytes", (offsets < 0) | (offsets + 8 > size)),
         ("offset that is no multiple of 4", offsets % 4 != 0),
+        ("offset twice", again),
     ):
         if bad.any():
             i = int(bad.argmax())

@@ -273,9 +273,11 @@ def _row(value: Any, code: str, what: str) -> _Bytes:
     if not isinstance(value, _Array) or value.content is None:
         raise ValueError(f"{_kind(value)} in place of {what}")
     kind, shape, content = value.content
-    is_row = len(shape) <= 2 and set(shape) <= {1, len(content.data)} and len(content.data) in shape
+    flat = all(type(side) is int for side in shape)  # before anything looks inside: tuples nest without end
+    is_row = flat and len(shape) <= 2 and set(shape) <= {1, len(content.data)} and len(content.data) in shape
     if kind.code != code or not is_row:
-        found = f"{len(content.data)} bytes as {kind.code} of shape {str(shape)[:40]}"
+        shown = str(shape)[:40] if flat else "that is none"
+        found = f"{len(content.data)} bytes as {kind.code} of shape {shown}"
         raise ValueError(f"{found} in place of {what}, a row of {code}")
     return content
 

@@ -77,7 +77,7 @@ def check_same(same: Any, num_pairs: int) -> Array:
     if truth.all() or not truth.any():
         found = f"{int(truth.sum())} genuine and {int((~truth).sum())} impostor pairs"
         raise ValueError(f"same: found {found}, expected at least one of each")
-    return truth
+    return truth.copy()  # as in check_scores
 
 
 def check_scores(scores: Any, num_pairs: int) -> Array:
@@ -95,6 +95,8 @@ def check_scores(scores: Any, num_pairs: int) -> Array:
 def check_labels(name: str, labels: Any, length: int | None = None) -> Array:
     """(N,) whole numbers -> int64, strings as they are."""
     values = to_numpy(labels)
+    if values.dtype.kind == "O" and all(isinstance(value, str) for value in values.flat):  # pandas keeps text so
+        values = values.astype(str)
     if values.ndim != 1 or len(values) == 0 or (length is not None and len(values) != length):
         expected = "(N,)" if length is None else f"({length},), one for each image"
         raise ValueError(f"{name}: found shape {values.shape}, expected {expected}")
@@ -154,7 +156,7 @@ def number_after(prefix: str, name: str) -> float:
 def check_bootstrap(level: float, resamples: int, by: str, ways: Sequence[str]) -> None:
     if not 0 < level < 1:
         raise ValueError(f"level: found {level}, expected a number in (0, 1)")
-    if resamples < 10:
+    if not isinstance(resamples, (int, np.integer)) or resamples < 10:
         raise ValueError(f"resamples: found {resamples}, expected 10 or more")
     if by not in ways:
         raise ValueError(f"by: found {by!r}, expected {' or '.join(map(repr, ways))}")

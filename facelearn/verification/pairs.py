@@ -34,6 +34,9 @@ def fold_pairs(
     int64, ready for `evaluate_pairs`. No pair is drawn twice. Balanced pairs make chance accuracy 1/2.
     Source: Huang et al., Labeled Faces in the Wild, UMass TR 07-49, 2007 (300 + 300 pairs in each of 10 folds).
     """
+    for name, value in (("per_fold", per_fold), ("num_folds", num_folds)):
+        if value < 1:
+            raise ValueError(f"{name}: found {value}, expected 1 or more")
     codes = codes_of("labels", labels)
     rng = np.random.default_rng(seed)
     fold_of_person = rng.permutation(codes.max() + 1) % num_folds
@@ -57,6 +60,8 @@ def score_pairs(embeddings: Array | torch.Tensor, pairs: Array | torch.Tensor, *
     Beside the embeddings in float64 and the result it holds either `block` pairs of rows at a time, or, where the
     images are few for so many pairs, all N x N cosines (never more than 4 numbers a pair), which is much faster.
     """
+    if block < 1:
+        raise ValueError(f"block: found {block}, expected 1 or more")
     unit = unit_rows("embeddings", embeddings)
     index = check_pairs(pairs, len(unit))
     if len(unit) ** 2 <= 4 * len(index):

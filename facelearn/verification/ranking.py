@@ -209,7 +209,10 @@ def fold_accuracy(ranking: Ranking, folds: Weights, weights: Weights, fold: int)
                 (ranking.impostor_keys, train.impostor, ranking.impostors_accepted[best - 1]),
             )
         ]
-        threshold = float(-(key + min(below)) / 2)
+        accepts, rejects = float(-key), float(-min(below))
+        threshold = accepts / 2 + rejects / 2
+        if threshold <= rejects > -math.inf:  # neighbours among floating point numbers have no middle
+            threshold = accepts
     accepted = np.searchsorted(ranking.genuine_keys, -threshold, side="right")
     rejected = np.searchsorted(ranking.impostor_keys, -threshold, side="right")
     test = Weights(*(w - t for w, t in zip(weights, train, strict=True)))

@@ -110,7 +110,8 @@ def _make_folds(num_pairs: int, people: Array | None) -> Array:
 class VerificationResult:
     """What `evaluate_pairs` or `evaluate_scores` measured. Every number is computed when first asked for.
 
-    `scores` (P,), `same` (P,), `pairs` (P, 2) and `folds` (P,) are as given or made, in the order of the pairs.
+    `scores` (P,), `same` (P,), `pairs` (P, 2) and `folds` (P,) are as given or made, in the order of the pairs. All but
+    `pairs` are copies.
     """
 
     def __init__(self, scores: Array, same: Array, pairs: Array, people: Array | None, folds: Array) -> None:

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import os
 import struct
 import tarfile
 import tracemalloc
@@ -31,6 +32,13 @@ def test_archives_and_folders_give_what_is_wanted(tmp_path: Path, kind: str) -> 
     assert read(tmp_path / kind, ".txt") == {"c/3.txt": b"three"}
     assert read(folder(tmp_path / "folder", FILES)) == FILES
     assert list(read(tmp_path / "folder")) == ["a/1.jpg", "a/4.jpg", "b/2.jpg", "c/3.txt"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes with names")
+def test_a_pipe_is_no_file_to_wait_for(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"abc")
+    os.mkfifo(tmp_path / "b.jpg")
+    assert [file.path for file in read_files(tmp_path, lambda path: True)] == ["a.jpg"]
 
 
 def test_offsets_are_those_of_the_data(tmp_path: Path) -> None:

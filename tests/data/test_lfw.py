@@ -153,6 +153,7 @@ def test_a_list_that_is_no_text(tmp_path: Path) -> None:
         (PEOPLE + "Eve\t1\n", "line 8: found 'Eve 1', expected end of file"),
         (PEOPLE.replace("Bob_Bo", "Ann_Ax"), "found Ann_Ax twice, expected each name once"),
         (PEOPLE.replace("\t4", "\tfour"), "line 7: found 'four', expected a whole number"),
+        (PEOPLE.replace("\t4", "\t999999"), "line 7: found 999999 images, expected at most 9999"),
     ],
 )
 def test_damaged_people(tmp_path: Path, text: str, message: str) -> None:

@@ -278,6 +278,8 @@ def test_damage_is_named_with_its_place(tmp_path: Path) -> None:
         ("0\t0\n0\t40\n", "found key 0 with offset 40: key twice"),
         ("0\t0\n1\t4000\n", "found key 1 with offset 4000: offset outside a file of"),
         ("0\t0\n1\t42\n", "found key 1 with offset 42: offset that is no multiple of 4"),
+        ("0\t0\n1\t0\n", "found key 1 with offset 0: offset twice"),
+        ("0\t0\n", "found offset 0 as the last, whose record ends at 40?, expected an index of all"),
         ("0\t0\n-1\t40\n", "line 2: found .* expected a key and an offset|found key -1 with offset 40: key below 0"),
     ],
 )
@@ -293,6 +295,23 @@ def test_index_of_another_file(tmp_path: Path) -> None:
     path.with_suffix(".idx").write_text("0\t0\n1\t40\n")
     with pytest.raises(ValueError, match=r"train.rec: offset 40: found [0-9a-f]{8}, expected the magic number"):
         RecordIO(path)
+
+
+def test_an_index_without_the_key_of_the_header_takes_no_identities_for_images(tmp_path: Path) -> None:
+    path = save(tmp_path, INSIGHTFACE)
+    lines = path.with_suffix(".idx").read_text().splitlines(keepends=True)
+    data = path.read_bytes()
+    path.write_bytes(data[: int(lines[-1].split()[1])])  # without record 0, at the end
+    path.with_suffix(".idx").write_text("".join(lines[:-1]))
+    with pytest.raises(ValueError, match=r"train\.idx: found no key 0, but key 7 without an image"):
+        RecordIO(path)
+
+
+def test_fewer_classes_than_labels_are_refused(tmp_path: Path) -> None:
+    path = save(tmp_path, IM2REC)
+    (tmp_path / "property").write_text("2,112,112")
+    with pytest.raises(ValueError, match="property: found 2 classes, expected at least 3: a label is 2"):
+        _ = RecordIO(path).num_classes
 
 
 def test_header_and_index_disagree(tmp_path: Path) -> None:

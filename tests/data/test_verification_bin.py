@@ -202,6 +202,12 @@ STATE = b"(K\x03" + text("|") + b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
 O8 = U1.replace(b"u1", b"O8")
 
 
+def frombuffer(shape: bytes) -> bytes:
+    """Two images and a flag, the first image an array of this shape: tuples within tuples grow without end."""
+    first = b"cnumpy.core.numeric\n_frombuffer\n(" + blob(b"a") + U1 + shape + text("C") + b"tR"
+    return b"](" + first + b"C\x01ae]\x88a\x86."
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # numpy's, of its old names
 @pytest.mark.parametrize("name", live(Path("x")))
 def test_nothing_in_a_file_runs(tmp_path: Path, name: str) -> None:
@@ -289,6 +295,9 @@ def test_nothing_in_a_file_runs(tmp_path: Path, name: str) -> None:
             b"]" + ARRAY + b"(K\x01K\x02K\x02\x86" + U1 + b"\x89C\x04abcdtba]\x88a\x86.",
             r"4 bytes as u1 of shape \(2, 2\)",
         ),
+        (frombuffer(b")q\x00" + b"h\x00\x86q\x00" * 60), "1 bytes as u1 of shape that is none in place of image 0"),
+        (frombuffer(b")" + b"\x85" * 2000), "1 bytes as u1 of shape that is none in place of image 0"),
+        (frombuffer(b"]\x85"), "1 bytes as u1 of shape that is none in place of image 0"),
         (b"]]\x86.more", "4 bytes after the end"),
         (b"]]\x86", "pickle exhausted before seeing STOP"),
         (b"\xfe", "at position 2, opcode b'\\\\xfe' unknown"),
