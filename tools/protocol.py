@@ -75,12 +75,36 @@ def fill(table: Path, jobs: Iterable[Job], workers: int = 1, run: Callable[..., 
         if stored["settings_hash"] == current:
             rows[tuple(stored[name] for name in KEY)] = {str(name): value for name, value in stored.items()}
     table.parent.mkdir(parents=True, exist_ok=True)
-    for row in outcomes([job for key, job in order.items() if key not in rows], workers, run):
-        rows[tuple(row[name] for name in KEY)] = row
+
+    def write() -> pd.DataFrame:
         frame = pd.DataFrame([rows[key] for key in order if key in rows])
         write_whole(table, frame.to_csv(index=False, lineterminator="\n").encode())
+        return frame
+
+    if set(rows) - set(order):
+        write()
+    for row in outcomes([job for key, job in order.items() if key not in rows], workers, run):
+        rows[tuple(row[name] for name in KEY)] = row
+        frame = write()
         what = " ".join(str(row[name]) for name in KEY)
         print(f"[{len(frame)}/{len(order)}] {what}  eer {row['eer']:.4f}  {row['seconds']} s", flush=True)
+
+
+def check(table: Path, jobs: Iterable[Job]) -> None:
+    """ValueError where the table has rows of other settings, or that no job asks for."""
+    import pandas as pd
+
+    from facelearn.lesson import settings_hash
+
+    protocol = experiment()
+    asked = {(recipe["loss"], protocol.words(recipe), split, seed) for recipe, split, seed in jobs}
+    stored = pd.read_csv(table)
+    foreign = (stored["settings_hash"] != settings_hash(protocol.SETTINGS)).to_numpy() | [
+        tuple(row) not in asked for row in stored[list(KEY)].itertuples(index=False)
+    ]
+    if foreign.any():
+        losses = ", ".join(sorted(set(stored["loss"][foreign])))
+        raise ValueError(f"{table.name}: {foreign.sum()} rows of other settings ({losses}); run without --page")
 
 
 def outcomes(jobs: list[Job], workers: int, run: Callable[..., Row]) -> Iterator[Row]:
@@ -142,9 +166,11 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if not args.page:
             fill(results / "search.csv", protocol.search(), args.jobs)
+        check(results / "search.csv", protocol.search())
         chosen = write_settings(args.course)
         if not args.page:
             fill(results / "protocol.csv", protocol.finals(chosen), args.jobs)
+        check(results / "protocol.csv", protocol.finals(chosen))
     except ValueError as error:
         print(error, file=sys.stderr)
         return 1

@@ -63,8 +63,10 @@ def _scales(loss: str, *pairs: tuple[float, float], **fixed: Any) -> list[Recipe
 
 
 def _beside(loss: str, *weights: float, start: float = 0.0) -> list[Recipe]:
-    """Softmax plus weight · loss, from the share `start` of all steps on."""
-    return [{"loss": loss, "arguments": {}, "beside_softmax": {"weight": w, "start": start}} for w in weights]
+    """Softmax without bias plus weight · loss, from the share `start` of all steps on."""
+    return [
+        {"loss": loss, "arguments": {}, "beside_softmax": {"weight": w, "start": start, "bias": False}} for w in weights
+    ]
 
 
 def _magface(scale: float, low: float, high: float, weight: float) -> Recipe:
@@ -192,7 +194,8 @@ def build(recipe: Recipe, embedding_dim: int, classes: int) -> tuple[nn.Module, 
     loss = get(recipe["loss"], *((embedding_dim, classes) if sized else ()), **arguments)
     if not (beside := recipe.get("beside_softmax")):
         return loss, options
-    joint = Joint((1.0, get("softmax", embedding_dim, classes)), (beside["weight"], loss))
+    softmax = get("softmax", embedding_dim, classes, bias=beside["bias"])
+    joint = Joint((1.0, softmax), (beside["weight"], loss))
 
     def begin(step: int, total: int) -> None:
         joint.weights[1] = beside["weight"] if step >= beside["start"] * total else 0.0
@@ -273,7 +276,12 @@ def choose(table: pd.DataFrame) -> dict[str, Recipe]:
     chosen = {}
     for loss, recipes in GRIDS.items():
         found = [rows.get((loss, words(recipe))) for recipe in recipes]
-        ranks = [(row["eer"], -row["tar_1e2"], i) for i, row in enumerate(found) if row and not math.isnan(row["eer"])]
+        # Rates are shares of a few thousand pairs: what differs in the twelfth digit is a tie, in other last digits.
+        ranks = [
+            (round(row["eer"], 12), -row["tar_1e2"], i)
+            for i, row in enumerate(found)
+            if row and not math.isnan(row["eer"])
+        ]
         if None not in found and ranks:
             chosen[loss] = recipes[min(ranks)[2]]
     return chosen

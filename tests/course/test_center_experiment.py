@@ -81,5 +81,7 @@ def test_the_stored_table_has_every_run_of_the_grid(experiment):
 
 def test_the_weight_is_that_of_the_course(experiment):
     protocol = importlib.import_module("experiments.protocol")
-    assert protocol.settings("center")["beside_softmax"] == {"weight": experiment.CHOSEN, "start": 0.0}
+    assert protocol.settings("center")["beside_softmax"] == {
+        "weight": experiment.CHOSEN, "start": 0.0, "bias": False,
+    }  # fmt: skip
     assert len(set(experiment.SETTINGS["seeds"]) & set(protocol.FINAL_SEEDS)) == 0

@@ -165,6 +165,20 @@ def test_choose_takes_the_smallest_eer_and_settles_ties_by_tar(protocol):
     assert protocol.choose(on_open) == {}
 
 
+def test_a_tie_in_other_last_digits_is_a_tie(protocol):
+    """170 errors of 4,500, once from the left and once from the right of the crossing: the larger TAR decides."""
+    rows = [
+        {"loss": "discface", "setting": protocol.words(recipe), "split": "tune", "eer": eer, "tar_1e2": tar}
+        for recipe, eer, tar in zip(
+            protocol.GRIDS["discface"],
+            (0.0377777777777778, 0.05, 0.03777777777777778, 0.05, 0.05),
+            (0.86, 0.9, 0.85, 0.9, 0.9),
+            strict=True,
+        )
+    ]
+    assert protocol.choose(pd.DataFrame(rows))["discface"] == protocol.GRIDS["discface"][0]
+
+
 def test_edges_are_seen_among_settings_of_one_kind(protocol):
     arcface = {(r["arguments"]["scale"], r["arguments"]["margin"]): r for r in protocol.GRIDS["arcface"]}
     assert protocol.edges(arcface[8, 0.6]) == []
@@ -219,6 +233,21 @@ def test_a_small_protocol_from_search_to_page_resumes_where_it_stopped(protocol,
     assert "not finished" in protocol_page.count(finals.iloc[:3], protocol_page.WORDS["en"])
     assert "已完成 4 / 4" in (tmp_path / "zh" / "protocol.md").read_text()
     protocol.people.cache_clear()
+
+
+def test_tables_that_do_not_belong_together_make_no_page(protocol, tmp_path):
+    current = settings_hash(protocol.SETTINGS)
+    jobs = [(recipe, "tune", 1) for recipe in protocol.GRIDS["softmax"]]
+    rows = [{"loss": "softmax", "setting": protocol.words(recipe), "split": "tune", "seed": 1, "settings_hash": current}
+            for recipe, *_ in jobs]  # fmt: skip
+    table = tmp_path / "search.csv"
+    pd.DataFrame(rows).to_csv(table)
+    runner.check(table, jobs)
+    with pytest.raises(ValueError, match=r"search.csv: 1 rows of other settings \(softmax\)"):
+        runner.check(table, jobs[:1])
+    pd.DataFrame([rows[0], rows[1] | {"settings_hash": "another"}]).to_csv(table)
+    with pytest.raises(ValueError, match="1 rows of other settings"):
+        runner.check(table, jobs)
 
 
 def test_rows_of_other_settings_are_measured_again(protocol, tmp_path):
