@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import errno
+import json
 import logging
 import lzma
 import os
@@ -22,7 +23,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import IO, Any, TypeVar
 
 import filelock
 import pooch
@@ -36,6 +37,7 @@ TRIES = 3  # attempts in a row without a new byte, after which the next address 
 CONNECTIONS = 100  # attempts in all at one address
 SLOWEST = 1000  # bytes per second, on average over `timeout`: a server that only drips counts as silent
 BLOCK = 1 << 16
+DAY = 24 * 60 * 60
 
 logging.getLogger("pooch").setLevel(logging.ERROR)
 pooch.get_logger().setLevel(logging.ERROR)
@@ -90,9 +92,20 @@ def arguments(doc: str | None, name: str | None, mirrors: bool = True) -> argpar
             help="a folder, file or address to take the files from, instead of the usual addresses; may be repeated",
         )
         parser.add_argument(
-            "--timeout", type=float, default=30.0, metavar="S", help="seconds of silence before giving up (default: 30)"
+            "--timeout",
+            type=seconds,
+            default=30.0,
+            metavar="S",
+            help="seconds of silence before giving up (default: %(default)g)",
         )
     return parser
+
+
+def seconds(text: str) -> float:
+    value = float(text)
+    if not 0 < value <= DAY:
+        raise argparse.ArgumentTypeError(f"found {text}, expected more than 0 and at most {DAY} seconds")
+    return value
 
 
 def run(main: Callable[[], None]) -> None:
@@ -349,6 +362,8 @@ Member = tuple[str, int, Callable[[], IO[bytes]]]
 
 def _members(archive: Path, folder: Path) -> Iterator[Member]:
     """Name, size and contents of every file of the archive, in its order; folders are left out."""
+    from facelearn.data.files import open_tar  # here: it takes seconds
+
     if zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as pack:
             for info in pack.infolist():
@@ -358,7 +373,7 @@ def _members(archive: Path, folder: Path) -> Iterator[Member]:
                 if not info.is_dir():
                     yield info.orig_filename, info.file_size, lambda info=info: pack.open(info)  # type: ignore[misc]
         return
-    with tarfile.open(archive) as tar:
+    with open_tar(archive) as tar:
         for member in tar:
             if not (member.isreg() or member.isdir()):
                 raise ValueError(f"{archive}: {member.name!r}: found a link or device, expected files only")
@@ -372,6 +387,21 @@ def check_name(archive: Path, name: str) -> None:
     parts = name.split("/")
     if not name or name.startswith("/") or ".." in parts or any(c in name for c in "\\:\0"):
         raise ValueError(f"{archive}: found a member named {name!r}, expected names that stay inside the folder")
+
+
+def record(path: Path) -> dict[str, Any]:
+    """What a script wrote down about a folder, as JSON."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: found {error}, expected JSON as this script writes it") from None
+    if not isinstance(found, dict):
+        raise ValueError(f"{path}: found {str(found)[:40]}, expected names and values as this script writes them")
+    return found
+
+
+def write_record(path: Path, contents: dict[str, Any]) -> None:
+    write(path, (json.dumps(contents, indent=2) + "\n").encode())
 
 
 def write(path: Path, data: bytes) -> None:

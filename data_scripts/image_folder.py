@@ -9,7 +9,7 @@ The layout is `photos/<person>/<image>`, as torchvision's ImageFolder has it: JP
 reads every image to its end and names each that cannot be read and why, files that are no images, people without
 images, and images that are there twice, byte by byte (the same image under two people spoils both). It changes nothing.
 Prepared images are PNG, in `faces/images/<person>/`; images that cannot be read are left out and named. A copy that
-was interrupted goes on where it stopped.
+was interrupted goes on where it stopped; an image that was changed or removed in the source is so in the copy, too.
 
 Landmarks: lines `person/image.jpg x1 y1 ... x5 y5`, in the order left eye, right eye, nose, left and right corner of
 the mouth, as they stand in the upright picture (EXIF followed). No detector comes with this project.
@@ -19,9 +19,9 @@ Before you start: have the people agreed? In many places pictures of faces may b
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
-import json
 import statistics
 import sys
 from collections import Counter
@@ -41,7 +41,7 @@ SHOWN = 20  # of each kind of complaint
 class Report:
     """What a folder holds."""
 
-    images: list[Path] = field(default_factory=list)  # relative, those that can be read
+    images: dict[Path, str] = field(default_factory=dict)  # relative, those that can be read: SHA-256
     sizes: Counter[str] = field(default_factory=Counter)
     unreadable: list[str] = field(default_factory=list)
     others: list[str] = field(default_factory=list)  # files that are no images, or in the wrong place
@@ -109,9 +109,9 @@ def examine(source: Path) -> Report:
         except ValueError as error:
             report.unreadable.append(str(error))
             continue
-        report.images.append(name)
+        report.images[name] = hashlib.sha256(data).hexdigest()
         report.sizes[f"{image.width} x {image.height}"] += 1
-        first = seen.setdefault(hashlib.sha256(data).hexdigest(), name)
+        first = seen.setdefault(report.images[name], name)
         if first != name:
             report.twice.append(f"{first} and {name}")
     report.empty = [p.name for p in folders if p.name not in report.people]
@@ -132,9 +132,12 @@ def prepare(report: Report, source: Path, target: Path, size: int | None, landma
     lost = [name.as_posix() for name in chosen if points is not None and name.as_posix() not in points]
     if lost:
         raise Stop(f"{landmarks}: found no line for {lost[0]} ({len(lost):,} are missing), expected one for each image")
+    if source.resolve() == (target / "images").resolve():
+        raise Stop(f"{source}: found the folder that --to {target} writes to, expected another one")
     settings = {"source": source.resolve().name, "size": size, "least": least, "landmarks": digest(landmarks)}
+    now = {name.with_suffix(".png").as_posix(): report.images[name] for name in chosen}
     with _fetch.working_in(target):
-        same_settings(target / "prepared.json", settings)
+        removed = renew(target, settings, now)
         new = 0
         for name in _fetch.progress(chosen, "writing"):
             path = target / "images" / name.with_suffix(".png")
@@ -142,18 +145,38 @@ def prepare(report: Report, source: Path, target: Path, size: int | None, landma
                 _fetch.write(path, converted(source / name, size, points and points[name.as_posix()]))
                 new += 1
     there = f", {len(chosen) - new:,} were there already" if new < len(chosen) else ""
-    print(f"{target}: {len(chosen):,} images of {len({n.parent for n in chosen}):,} people{there}")
+    gone = f", {removed:,} that the source no longer has removed" if removed else ""
+    print(f"{target}: {len(chosen):,} images of {len({n.parent for n in chosen}):,} people{there}{gone}")
 
 
 def digest(path: Path | None) -> str | None:
     return None if path is None else hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def same_settings(path: Path, settings: dict[str, Any]) -> None:
-    """Write down how a copy is made; stop where the folder holds a copy that was made otherwise."""
-    if path.is_file() and json.loads(path.read_text()) != settings:
-        raise Stop(f"{path.parent} holds a copy made in another way (see {path.name}); choose another folder with --to")
-    _fetch.write(path, (json.dumps(settings, indent=2) + "\n").encode())
+def renew(target: Path, settings: dict[str, Any], now: dict[str, str]) -> int:
+    """Write down how a copy is made and of what (SHA-256), and remove from it what is no longer so: how many are gone.
+
+    Stops where the folder holds a copy that was made otherwise, or images of which nothing is known.
+    """
+    mark, images = target / "prepared.json", target / "images"
+    before: Any = {}
+    if mark.is_file():
+        found = _fetch.record(mark)
+        before = found.pop("made of", None)
+        if found != settings or not isinstance(before, dict):
+            raise Stop(f"{target} holds a copy made in another way (see {mark.name}); choose another folder with --to")
+    elif images.exists():
+        raise Stop(f"{images}: found no {mark.name} beside it that says how it was made; choose another --to")
+    removed = 0
+    for path in list(images.glob("*/*.png")):
+        name = path.relative_to(images).as_posix()
+        if before.get(name) != now.get(name):
+            path.unlink()
+            removed += name not in now
+            with contextlib.suppress(OSError):  # there are other images of that person
+                path.parent.rmdir()
+    _fetch.write_record(mark, {**settings, "made of": now})
+    return removed
 
 
 def converted(path: Path, size: int | None, points: Any) -> bytes:

@@ -17,7 +17,6 @@ Then:  facelearn.data.RecordIO("faces_emore/train.rec"), facelearn.data.Verifica
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 
@@ -96,6 +95,8 @@ def check_all(files: list[Path], everything: bool) -> None:
 
 def check_recordio(path: Path, everything: bool) -> str:
     """Decode images spread over the file, look at the label of every one, and say what is there."""
+    import numpy as np
+
     from facelearn.data import RecordIO
     from facelearn.data.files import decode
 
@@ -104,11 +105,15 @@ def check_recordio(path: Path, everything: bool) -> str:
         chosen = sorted({i * number // min(number, SAMPLE) for i in range(min(number, SAMPLE))})
         for i in _fetch.progress(range(number) if everything else chosen, path.name):
             sizes.add(tuple(decode(records.record(i).data, f"{path}: image {i}").shape[1:]))
-        per_class = records.labels.bincount(minlength=records.num_classes)
-    empty = int((per_class == 0).sum())
+        people, images = np.unique(records.labels.numpy(), return_counts=True)
+        classes = records.num_classes
+    empty = classes - len(people)
+    if empty and not path.with_name("property").is_file():  # which may say that some have none
+        found = f"labels of {len(people):,} people, the largest {people[-1]}"
+        raise ValueError(f"{path}: found {found}, expected 0 to {len(people) - 1}")
     return (
-        f"{number:,} images of {len(per_class) - empty:,} people ({int(per_class.min())} to {int(per_class.max())} each"
-        + (f", {empty:,} of {len(per_class):,} classes without any" if empty else "")
+        f"{number:,} images of {len(people):,} people ({images.min()} to {images.max()} each"
+        + (f", {empty:,} of {classes:,} classes without any" if empty else "")
         + f"); decoded {number if everything else len(chosen):,}, {described(sizes)}"
     )
 
@@ -132,21 +137,25 @@ def extract(rec: Path, target: Path) -> None:
     from facelearn.data import RecordIO
 
     with _fetch.working_in(target), RecordIO(rec) as records:
-        mark = target / "extracted.json"
+        mark, images, new = target / "extracted.json", target / "images", 0
         contents = {"file": rec.name, "bytes": rec.stat().st_size, "images": len(records)}
-        if mark.is_file():
-            if json.loads(mark.read_text()) != contents:
-                raise Stop(f"{target} holds the images of another file ({mark}); choose another folder with --to")
-            print(f"{target}: already there, {len(records):,} images")
-            return
+        if mark.is_file() and _fetch.record(mark) != contents:
+            raise Stop(f"{target} holds the images of another file ({mark}); choose another folder with --to")
+        if images.exists() and not mark.is_file():
+            raise Stop(f"{images}: found no {mark.name} beside it that says of which file; choose another --to")
+        _fetch.write_record(mark, contents)  # before the first image: whoever goes on has to know of which file
         labels, width = records.labels.tolist(), len(str(int(records.labels.max())))
         for i in _fetch.progress(range(len(records)), "writing"):
             data = records.record(i).data
-            path = target / "images" / f"{labels[i]:0{width}d}" / f"{int(records.keys[i]):08d}.{suffix(data, rec, i)}"
-            if not path.is_file() or path.stat().st_size != len(data):
+            path = images / f"{labels[i]:0{width}d}" / f"{int(records.keys[i]):08d}.{suffix(data, rec, i)}"
+            if not path.is_file() or path.stat().st_size != len(data) or path.read_bytes() != data:
                 _fetch.write(path, data)
-        _fetch.write(mark, (json.dumps(contents, indent=2) + "\n").encode())
-        print(f"{target}: {len(records):,} images of {len(set(labels)):,} people")
+                new += 1
+        found = sum(1 for _ in images.glob("*/[!.]*"))
+        if found != len(records):
+            raise Stop(f"{images}: found {found:,} files, expected {len(records):,}; remove what is not of {rec}")
+        there = ("already there, " if not new else "") + f"{len(records):,} images of {len(set(labels)):,} people"
+        print(f"{target}: {there}" + (f", {len(records) - new:,} were there already" * (0 < new < len(records))))
 
 
 def suffix(data: bytes, rec: Path, index: int) -> str:

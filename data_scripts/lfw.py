@@ -23,10 +23,12 @@ Then:  facelearn.data.LFWPairs("data/lfw/pairs.txt", "data/lfw/aligned112")
 
 from __future__ import annotations
 
+import hashlib
 import io
 import sys
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # also when started as a script
 
@@ -101,7 +103,8 @@ def fetch_all(folder: Path, only: str | None, sources: list[str], timeout: float
 
 
 def counts(folder: Path) -> tuple[int, int]:
-    images = [path.parent.name for path in folder.glob("*/*.jpg")]
+    """Number of images that are not empty, and of people."""
+    images = [path.parent.name for path in folder.glob("*/*.jpg") if path.stat().st_size]
     return len(images), len(set(images))
 
 
@@ -110,18 +113,21 @@ def complete(folder: Path) -> bool:
 
 
 def align_all(target: Path, source: Path, landmarks: Path) -> None:
-    """Write every image of the source, aligned, as `target/Name/Name_0001.jpg`."""
+    """Write every image of the source, aligned, as `target/Name/Name_0001.jpg`, and of what it was made beside them."""
     from facelearn.data.align import align_image, read_landmarks
-    from facelearn.data.files import open_image, read_files
+    from facelearn.data.files import open_image
 
-    points = read_landmarks(landmarks)
+    points, mark = read_landmarks(landmarks), target / "aligned.json"
+    made_of = {"landmarks": digest(landmarks.read_bytes()), "quality": QUALITY, "source": contents(source)}
     if target.is_dir():
-        print(f"aligned112: already there, {counts(target)[0]:,} images; to make it again, remove it")
+        number, people = counts(target)
+        if not mark.is_file() or _fetch.record(mark) != made_of | {"images": number, "people": people}:
+            found = f"{target}: found {number:,} images" + ("" if mark.is_file() else f" and no {mark.name}")
+            raise Stop(f"{found}, expected what {source} and {landmarks} give; to make it again, remove the folder")
+        print(f"aligned112: already there, {number:,} images; to make it again, remove it")
         return
-    wanted: Callable[[str], bool] = lambda path: path.endswith(".jpg")  # noqa: E731
     with _fetch.whole(target) as partial:
-        for file in _fetch.progress(read_files(source, wanted), "aligning"):
-            name = "/".join(file.path.split("/")[-2:])
+        for name, file in _fetch.progress(photographs(source), "aligning"):
             _fetch.check_name(source, name)
             if name not in points:
                 raise ValueError(f"{landmarks}: found no line for {name}, expected one for each image of {source}")
@@ -133,7 +139,25 @@ def align_all(target: Path, source: Path, landmarks: Path) -> None:
         number, people = counts(partial)
         if not number:
             raise ValueError(f"{source}: found no image Name/Name_0001.jpg, expected at least one")
+        _fetch.write_record(partial / mark.name, made_of | {"images": number, "people": people})
     print(f"aligned112: {number:,} images of {people:,} people")
+
+
+def photographs(source: Path) -> Iterator[tuple[str, Any]]:
+    """Name/Name_0001.jpg and the file of every image in a folder or archive."""
+    from facelearn.data.files import read_files
+
+    for file in read_files(source, lambda path: path.endswith(".jpg")):
+        yield "/".join(file.path.split("/")[-2:]), file
+
+
+def contents(source: Path) -> str:
+    """One hash for all images of a folder or archive."""
+    return digest("".join(sorted(f"{digest(file.data)}  {name}\n" for name, file in photographs(source))).encode())
+
+
+def digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 if __name__ == "__main__":

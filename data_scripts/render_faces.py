@@ -84,12 +84,22 @@ def chosen(args: argparse.Namespace) -> dict[str, Any]:
 def draw(target: Path, settings: dict[str, Any]) -> None:
     """Export the set, unless this very set is there."""
     from facelearn.data.export import complete, export_faces
+    from facelearn.data.face_renderer import VERSION
 
     there = target / "settings.json"
     if there.is_file():
-        if json.loads(there.read_text()) != json.loads(json.dumps(complete(settings))):
+        if _fetch.record(there) != json.loads(json.dumps(complete(settings))):
             raise Stop(f"{target} holds a set with other settings ({there}); choose another folder with --to")
-        print(f"{target}: already there")
+        drawn = told(target, r"renderer of `facelearn`, version (\w+)")
+        if drawn != str(VERSION):
+            raise Stop(f"{target}: found a set by version {drawn} of the renderer, expected {VERSION}; move it away")
+        rows = (target / "images.csv").read_text(encoding="utf-8", errors="replace").splitlines()[1:]
+        images = [target / row.split(",")[0] for row in rows]
+        lost = [path for path in images if not path.is_file() or not path.stat().st_size]
+        if lost or not images:
+            names = f"{lost[0].relative_to(target)} ({len(lost):,} are missing)" if lost else "an image in images.csv"
+            raise Stop(f"{target}: found no {names}, expected the whole set; remove it and run again")
+        print(f"{target}: already there, {len(images):,} images")
         return
     export_faces(target, settings, progress=sys.stderr.isatty())
     print(f"{target}: drawn; what it is stands in {target / 'README.md'}")
@@ -99,13 +109,20 @@ def check(folder: Path) -> None:
     """Stop where the pixels of a set are not those of its data sheet."""
     from facelearn.data.export import pixels_digest
 
-    told = re.search(r"SHA-256 `([0-9a-f]{64})`", (folder / "README.md").read_text(encoding="utf-8"))
-    if told is None:
-        raise Stop(f"{folder / 'README.md'}: found no SHA-256 of the pixels, expected a data sheet of this script")
+    expected = told(folder, r"SHA-256 `([0-9a-f]{64})`")
     found = pixels_digest(folder)
-    if found != told[1]:
-        raise Stop(f"{folder}: found pixels with SHA-256 {found}, expected {told[1]} as in its data sheet")
+    if found != expected:
+        raise Stop(f"{folder}: found pixels with SHA-256 {found}, expected {expected} as in its data sheet")
     print(f"{folder}: the pixels are those of the data sheet")
+
+
+def told(folder: Path, what: str) -> str:
+    """What the data sheet of a set says."""
+    sheet = folder / "README.md"
+    found = re.search(what, sheet.read_text(encoding="utf-8", errors="replace"))
+    if found is None:
+        raise Stop(f"{sheet}: found no {what!r}, expected a data sheet of this script")
+    return found[1]
 
 
 if __name__ == "__main__":

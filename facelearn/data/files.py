@@ -13,7 +13,7 @@ import tarfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, Self, cast
 
 import numpy as np
 import torch
@@ -23,6 +23,8 @@ from torch import Tensor
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".pgm", ".ppm", ".bmp")
 MAX_PIXELS = 50_000_000  # a photograph; more in one file is a mistake or an attack
 MAX_BYTES = 1 << 27  # of one encoded image
+MAX_HEADER = 1 << 20  # of all that stands before one member of a tar archive
+_HEADERS = (b"L", b"K", b"x", b"g", b"X")  # types of a member that says more about the next: GNU's, pax, Solaris'
 Size = int | tuple[int, int] | None
 _FORMATS = ("JPEG", "PNG", "PPM", "BMP")  # of Pillow's many decoders, those that sets of faces need
 
@@ -69,10 +71,46 @@ def _read_folder(root: Path, wanted: Callable[[str], bool]) -> Iterator[File]:
                 yield File(path, file.read_bytes(), str(file))
 
 
+class _Member(tarfile.TarInfo):
+    """What a header says, read with care: every error is a `tarfile.TarError`, and none takes much memory."""
+
+    @classmethod
+    def fromtarfile(cls, tar: tarfile.TarFile) -> Self:
+        try:
+            member = super().fromtarfile(tar)
+        except (ValueError, RecursionError) as error:  # of a field that is no number, of headers of headers
+            raise tarfile.HeaderError(str(error)) from None
+        if "\0" in member.name:
+            raise tarfile.HeaderError(f"a name with a NUL: {member.name!r}")
+        return member
+
+    def _proc_member(self, tar: Any) -> tarfile.TarInfo:
+        if self.size < 0 or self.type == tarfile.GNUTYPE_SPARSE:
+            raise tarfile.HeaderError("a sparse file" if self.size >= 0 else f"a size of {self.size} bytes")
+        if self.type in _HEADERS and (size := tar.fileobj.tell() - tar.offset + self.size) > MAX_HEADER:
+            raise tarfile.HeaderError(f"a header of {size} bytes")  # tarfile would read it whole
+        return cast("tarfile.TarInfo", super()._proc_member(tar))  # type: ignore[misc]
+
+    def _apply_pax_info(self, pax_headers: dict[str, str], *rest: str) -> None:
+        super()._apply_pax_info(pax_headers, *rest)  # type: ignore[misc]
+        if self.size < 0:  # it would lead back, to read the same for ever
+            raise tarfile.HeaderError(f"a size of {self.size} bytes")
+
+    def _proc_gnusparse_00(self, *_: object) -> None:
+        raise tarfile.HeaderError("a sparse file")  # its map has no bound, and no image is one
+
+    _proc_gnusparse_01 = _proc_gnusparse_10 = _proc_gnusparse_00
+
+
+def open_tar(source: Path) -> tarfile.TarFile:
+    """A tar archive, compressed or not, whose headers cannot fill the memory: `tarfile.TarError` where they would."""
+    return tarfile.open(source, tarinfo=_Member)
+
+
 def _read_tar(source: Path, wanted: Callable[[str], bool]) -> Iterator[File]:
     offset = 0
     try:
-        with tarfile.open(source) as tar:
+        with open_tar(source) as tar:
             for member in tar:
                 offset = member.offset_data
                 if not member.isreg() or not wanted(member.name):

@@ -1,6 +1,7 @@
 """A set that is exported is the set in memory, however often the export was interrupted."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from PIL import Image
 
 from data_scripts import render_faces
 from facelearn.data import STANDARD, SyntheticFaces, export
+from facelearn.data.face_renderer import VERSION
 from tests.data_scripts.conftest import ROOT, call, tree
 
 SMALL = ("--identities", 6, "--images", 3, "--size", 32, "--seed", 4)
@@ -67,6 +69,33 @@ def test_second_run_other_settings_and_check(small: Path) -> None:
     assert (status, "other settings" in err) == (1, True)
     assert tree(small) == before
     assert call(render_faces, "--check", small)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        ("a person gone", "found no 0001/0001_0000.png (3 are missing)"),
+        ("an empty image", "found no 0000/0000_0000.png (1 are missing)"),
+        ("no table", "images.csv"),
+        ("another version", "by version 0 of the renderer"),
+        ("other settings.json", "settings.json: found"),
+    ],
+)
+def test_a_set_that_is_not_whole_is_not_there(small: Path, tmp_path: Path, damage: str, message: str) -> None:
+    shutil.copytree(small, tmp_path / "faces")
+    if damage == "a person gone":
+        shutil.rmtree(tmp_path / "faces" / "0001")
+    elif damage == "an empty image":
+        (tmp_path / "faces" / "0000" / "0000_0000.png").write_bytes(b"")
+    elif damage == "no table":
+        (tmp_path / "faces" / "images.csv").unlink()
+    elif damage == "another version":
+        sheet = tmp_path / "faces" / "README.md"
+        sheet.write_text(sheet.read_text().replace(f"version {VERSION}", "version 0"))
+    else:
+        (tmp_path / "faces" / "settings.json").write_text("")
+    status, _, err = call(render_faces, "--to", tmp_path / "faces", *SMALL)
+    assert (status, message in err) == (1, True), err
 
 
 @pytest.mark.parametrize("damage", ["another picture", "truncated", "gone"])

@@ -7,6 +7,7 @@ import io
 import os
 import pickle
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -82,6 +83,14 @@ def test_starts_from_any_folder_and_wrong_options_are_told(name: str, tmp_path: 
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "inf", "nan", "1e300", "soon"])
+def test_a_timeout_that_is_none(tmp_path: Path, value: str) -> None:
+    for module in (mnist, orl, lfw):
+        status, _, err = call(module, "--to", tmp_path / "out", "--timeout", value)
+        assert (status, "argument --timeout: " in err, value in err) == (2, True, True)
+    assert not (tmp_path / "out").exists()
 
 
 def test_every_published_file_has_a_hash_and_several_addresses() -> None:
@@ -313,6 +322,36 @@ def test_lfw_alignment_writes_nowhere_else(tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("evil.jpg"))
 
 
+def test_lfw_aligned_from_something_else_is_not_complete(
+    server: Server, tmp_path: Path, small_lfw: dict[str, bytes]
+) -> None:
+    points = landmarks(tmp_path / "points.txt", list(small_lfw))
+    (tmp_path / "in.tgz").write_bytes(server.files["lfw.tgz"])
+    (tmp_path / "empty").mkdir()
+    options = ("--to", tmp_path / "out", "--landmarks", points, "--images")
+    assert call(lfw, *options, tmp_path / "in.tgz")[0] == 0
+    assert "already there" in call(lfw, *options, tmp_path / "in.tgz")[1]
+    other = landmarks(tmp_path / "other.txt", list(small_lfw)[:1])
+    for case in ((points, tmp_path / "empty"), (other, tmp_path / "in.tgz")):
+        status, out, err = call(lfw, "--to", tmp_path / "out", "--landmarks", case[0], "--images", case[1])
+        assert (status, "expected what" in err, "Complete" in out) == (1, True, False)
+        assert "aligned112: found 4 images" in err
+    next((tmp_path / "out" / "aligned112").glob("*/*.jpg")).write_bytes(b"")
+    status, _, err = call(lfw, *options, tmp_path / "in.tgz")
+    assert (status, "aligned112: found 3 images" in err) == (1, True)
+    (tmp_path / "out" / "aligned112" / "aligned.json").unlink()
+    status, _, err = call(lfw, *options, tmp_path / "in.tgz")
+    assert (status, "and no aligned.json" in err) == (1, True)
+
+
+def test_lfw_of_empty_files_is_not_there(tmp_path: Path, small_lfw: dict[str, bytes]) -> None:
+    for name in small_lfw:
+        (tmp_path / "lfw" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "lfw" / name).write_bytes(b"")
+    status, out, err = call(lfw, "--to", tmp_path, "--only", "images")
+    assert (status, "is there already, but is not complete" in err, "already" in out) == (1, True, False)
+
+
 @real
 def test_lfw_alignment_repeats_the_aligned_set(tmp_path: Path) -> None:
     """Crops made outside this project, from the same photographs and landmarks, and stored as JPEG of quality 90."""
@@ -399,19 +438,58 @@ def test_insightface_extract(recordio: Path, tmp_path: Path) -> None:
     assert torch.equal(faces.labels, records.labels)
     files = sorted((out / "images").glob("*/*.jpg"))
     assert [file.read_bytes() for file in files] == [records.record(i).data for i in range(6)]
-    # as after a kill: no mark, one image missing, one of another length; the good ones are left alone
-    (out / "extracted.json").unlink()
+    # a person gone, an image of another length, one of other bytes; the good ones are left alone
+    shutil.rmtree(files[3].parent)
     files[0].unlink()
     files[1].write_bytes(b"half")
+    files[4].write_bytes(bytes(len(records.record(4).data)))
     before = files[2].stat().st_mtime_ns
     expected = {str(f.relative_to(out / "images")): records.record(i).data for i, f in enumerate(files)}
-    assert call(insightface, "--extract", recordio, "--to", out)[0] == 0
+    assert "3 people, 2 were there already" in call(insightface, "--extract", recordio, "--to", out)[1]
     assert tree(out / "images") == expected
     assert files[2].stat().st_mtime_ns == before
     assert "already there" in call(insightface, "--extract", recordio, "--to", out)[1]
     write_recordio(recordio / "train.rec", [(0, encoded(picture(0)))])
     status, _, err = call(insightface, "--extract", recordio, "--to", out)
     assert (status, "holds the images of another file" in err) == (1, True)
+    (out / "extracted.json").write_text("")
+    status, _, err = call(insightface, "--extract", recordio, "--to", out)
+    assert (status, "extracted.json: found" in err) == (1, True)
+    (out / "extracted.json").unlink()  # of which file are they?
+    status, _, err = call(insightface, "--extract", recordio, "--to", out)
+    assert (status, "found no extracted.json" in err) == (1, True)
+    assert tree(out / "images") == expected
+
+
+def test_insightface_extract_interrupted_says_of_which_file(
+    recordio: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count = iter(range(3))
+    suffix = insightface.suffix
+    monkeypatch.setattr(insightface, "suffix", lambda *rest: suffix(*rest) if next(count, 3) < 2 else 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        insightface.extract(recordio / "train.rec", tmp_path / "out")
+    monkeypatch.undo()
+    write_recordio(tmp_path / "other.rec", [(0, encoded(picture(0)))])
+    before = tree(tmp_path / "out")
+    status, _, err = call(insightface, "--extract", tmp_path / "other.rec", "--to", tmp_path / "out")
+    assert (status, "holds the images of another file" in err) == (1, True)
+    assert tree(tmp_path / "out") == before
+    (tmp_path / "out" / "images" / "0" / "stray.jpg").write_bytes(b"")
+    status, _, err = call(insightface, "--extract", recordio, "--to", tmp_path / "out")
+    assert (status, "found 7 files, expected 6" in err) == (1, True)
+
+
+@pytest.mark.parametrize("largest", [2_000_000_000, 2])
+def test_insightface_check_tells_labels_that_leave_gaps(tmp_path: Path, largest: int) -> None:
+    write_recordio(tmp_path / "train.rec", [(largest, encoded(picture(0))), (0, encoded(picture(1)))])
+    status, out, _ = call(insightface, "--check", tmp_path / "train.rec")
+    assert status == 1
+    assert f"train.rec: found labels of 2 people, the largest {largest}, expected 0 to 1" in out
+    if largest == 2:
+        (tmp_path / "property").write_text("4,16,16")
+        status, out, _ = call(insightface, "--check", tmp_path / "train.rec")
+        assert (status, "2 images of 2 people (1 to 1 each, 2 of 4 classes without any)" in out) == (0, True)
 
 
 def test_insightface_where_there_is_nothing(tmp_path: Path) -> None:
@@ -496,6 +574,30 @@ def test_image_folder_prepared_by_size(photos: Path, tmp_path: Path) -> None:
     assert sum(before[p] == after[p] for p in before) == 4
     status, _, err = call(image_folder, photos, "--to", tmp_path / "out", "--size", 9)
     assert (status, "made in another way" in err) == (1, True)
+
+
+def test_image_folder_follows_its_source(photos: Path, tmp_path: Path) -> None:
+    options = (photos, "--to", tmp_path / "out", "--size", 8)
+    assert call(image_folder, *options)[0] == 0
+    (photos / "ann" / "0.jpg").write_bytes(encoded(Image.new("RGB", (30, 30), (0, 255, 0))))
+    shutil.rmtree(photos / "bob")
+    status, out, _ = call(image_folder, *options)
+    assert status == 0
+    assert "3 images of 1 people, 2 were there already, 1 that the source no longer has removed" in out
+    faces = ImageFolder(tmp_path / "out" / "images")
+    assert (faces.names, faces.files) == (["ann"], ["ann/0.png", "ann/1.png", "ann/2.png"])
+    assert int(faces.load([0]).images[0, 0].max()) < 9 < 200 < int(faces.load([0]).images[0, 1].min())  # green
+    mark = tmp_path / "out" / "prepared.json"
+    mark.write_text("{")
+    status, _, err = call(image_folder, *options)
+    assert (status, "prepared.json: found" in err) == (1, True)
+    mark.unlink()
+    before = tree(tmp_path / "out")
+    status, _, err = call(image_folder, *options)
+    assert (status, "found no prepared.json" in err) == (1, True)
+    status, _, err = call(image_folder, tmp_path / "out" / "images", *options[1:])
+    assert (status, "writes to, expected another one" in err) == (1, True)
+    assert tree(tmp_path / "out") == before
 
 
 def test_image_folder_follows_exif_and_leaves_out_small_classes(photos: Path, tmp_path: Path) -> None:

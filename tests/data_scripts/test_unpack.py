@@ -1,17 +1,21 @@
 """Archives that mean harm, or are damaged, leave nothing behind; sound ones arrive whole."""
 
+import gzip
 import io
 import os
 import random
 import stat
 import tarfile
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from data_scripts._fetch import Stop, unpack, whole, working_in, write
+from facelearn.data.files import read_files
 
 LIMIT = 10_000
 FILES = {"set/a/1.jpg": b"first", "set/a/2.jpg": b"", "set/b/1.jpg": bytes(5000)}
@@ -111,6 +115,69 @@ def encrypted(path: Path) -> Path:
     data[data.find(b"PK\1\2") + 8] |= 1
     path.write_bytes(data)
     return path
+
+
+def pax(archive: Path, /, **fields: str) -> Path:
+    """A tar whose first member has these fields in a pax header, "_" for "."."""
+    member = tarfile.TarInfo("set/a.jpg")
+    member.pax_headers = {name.replace("_", "."): value for name, value in fields.items()}
+    archive.write_bytes(member.tobuf(tarfile.PAX_FORMAT) + bytes(1024))
+    return archive
+
+
+def long_headers(path: Path, kind: bytes, size: int, count: int = 1) -> Path:
+    """A small file that becomes `count` headers of `size` zeros before the first member."""
+    header = tarfile.TarInfo("long")
+    header.type, header.size = kind, size
+    with gzip.open(path, "wb", 1) as out:
+        for _ in range(count):
+            out.write(header.tobuf(tarfile.GNU_FORMAT))
+            for start in range(0, size, 1 << 20):
+                out.write(bytes(min(1 << 20, size - start)))
+        out.write(tarfile.TarInfo("set/a.jpg").tobuf() + bytes(1024))
+    return path
+
+
+HEADERS: dict[str, tuple[Callable[[Path], Path], str]] = {
+    "long name": (lambda p: long_headers(p, tarfile.GNUTYPE_LONGNAME, 1 << 26), "a header of 67109376 bytes"),
+    "long link": (lambda p: long_headers(p, tarfile.GNUTYPE_LONGLINK, 1 << 26), "a header of"),
+    "long pax": (lambda p: long_headers(p, tarfile.XHDTYPE, 1 << 26), "a header of"),
+    "many long names": (lambda p: long_headers(p, tarfile.GNUTYPE_LONGNAME, 1 << 19, 99), "expected a"),
+    "headers of headers": (lambda p: long_headers(p, tarfile.GNUTYPE_LONGNAME, 512, 2000), "expected a"),
+    "sparse map": (lambda p: pax(p, GNU_sparse_map="a,b"), "a sparse file"),
+    "sparse 1.0": (lambda p: pax(p, GNU_sparse_major="1", GNU_sparse_minor="0"), "a sparse file"),
+    "sparse 0.0": (lambda p: pax(p, GNU_sparse_size="1"), "a sparse file"),
+    "sparse size": (lambda p: pax(p, GNU_sparse_realsize="x"), "invalid literal"),
+    "old sparse": (lambda p: tar(p, {}, type=tarfile.GNUTYPE_SPARSE), "a sparse file"),
+    "NUL in a path": (lambda p: pax(p, path="set/a\0b"), "a name with a NUL"),
+    "leads back": (lambda p: pax(p, size="-1536"), "a size of -1536 bytes"),
+}
+
+
+@pytest.mark.parametrize("kind", HEADERS)
+def test_headers_that_mean_harm(tmp_path: Path, kind: str) -> None:
+    """By both readers; they name the archive, and take little memory."""
+    make, message = HEADERS[kind]
+    archive = make(tmp_path / "in.archive")
+    (tmp_path / "out").mkdir()
+    tracemalloc.start()
+    for read in (lambda: unpack(archive, tmp_path / "out", LIMIT), lambda: list(read_files(archive, bool))):
+        with pytest.raises(ValueError, match=r"in\.archive: ") as error:
+            read()
+        assert message in str(error.value)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1 << 24
+    assert everything(tmp_path) == {"in.archive"}
+
+
+@pytest.mark.parametrize("form", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_long_names_are_read(tmp_path: Path, form: Literal[1, 2]) -> None:
+    name = "/".join(["set", *["long" * 20] * 9, "a.jpg"])
+    (tmp_path / "in.tar").write_bytes(tarfile.TarInfo(name).tobuf(form) + bytes(1024))
+    assert [file.path for file in read_files(tmp_path / "in.tar", bool)] == [name]
+    assert unpack(tmp_path / "in.tar", tmp_path / "out", LIMIT) == 1
+    assert everything(tmp_path / "out") == {name}
 
 
 HOSTILE: dict[str, tuple[Callable[[Path], Path], str]] = {
