@@ -31,7 +31,7 @@ WORDS = {
                 " TAR@1e-3 |",
         "system": "system", "loss": "loss",
         "net": "Net, cosine of the embeddings", "net + JB": "Net, embedding + JB",
-        "features + JB": "Net, features of two layers + JB",
+        "features + JB": "Net, features + JB",
         "whole net": "Whole net, cosine and features",
         "whole net + lbp": "Whole net + LBP",
         "whole net + lbp + wide lbp + daisy": "Whole net + LBP + wide LBP + DAISY",
@@ -55,7 +55,7 @@ WORDS = {
         "head": "| {first} | 种子数 | 准确率 | 种子间标准差 | 见过的阈值 | EER | TAR@1e-2 | 全部配对：EER | TAR@1e-2 |"
                 " TAR@1e-3 |",
         "system": "系统", "loss": "损失",
-        "net": "网络，嵌入的余弦", "net + JB": "网络，嵌入 + JB", "features + JB": "网络，两层的特征 + JB",
+        "net": "网络，嵌入的余弦", "net + JB": "网络，嵌入 + JB", "features + JB": "网络，中间特征 + JB",
         "whole net": "整个网络，余弦与特征",
         "whole net + lbp": "整个网络 + LBP",
         "whole net + lbp + wide lbp + daisy": "整个网络 + LBP + 宽 LBP + DAISY",
