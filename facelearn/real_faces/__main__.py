@@ -21,7 +21,8 @@ paired tests. Stop it whenever you like: every finished training is kept. course
 """
 EXAM = """The frozen configuration on people never seen: trains on LFW's sets at hand, then scores the pairs given.
 
-About three minutes on one core. A person of the exam who is in the training sets is dropped from training.
+Three to six minutes on one core, by the number of images. A person of the exam who is in the training sets is dropped
+from training.
 """
 
 
