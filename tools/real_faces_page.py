@@ -30,6 +30,8 @@ WORDS = {
         "head": "| {first} | seeds | accuracy | ± seeds | seen threshold | EER | TAR@1e-2 | all pairs: EER | TAR@1e-2 |"
                 " TAR@1e-3 |",
         "system": "system", "loss": "loss",
+        "summary": "| loss | net, cosine | net + JB | features + JB | whole net | whole net + LBP |"
+                   " whole net + LBP + wide LBP + DAISY |",
         "net": "Net, cosine of the embeddings", "net + JB": "Net, embedding + JB",
         "features + JB": "Net, features + JB",
         "whole net": "Whole net, cosine and features",
@@ -55,6 +57,8 @@ WORDS = {
         "head": "| {first} | 种子数 | 准确率 | 种子间标准差 | 见过的阈值 | EER | TAR@1e-2 | 全部配对：EER | TAR@1e-2 |"
                 " TAR@1e-3 |",
         "system": "系统", "loss": "损失",
+        "summary": "| 损失 | 网络，余弦 | 网络 + JB | 中间特征 + JB | 整个网络 | 整个网络 + LBP |"
+                   " 整个网络 + LBP + 宽 LBP + DAISY |",
         "net": "网络，嵌入的余弦", "net + JB": "网络，嵌入 + JB", "features + JB": "网络，中间特征 + JB",
         "whole net": "整个网络，余弦与特征",
         "whole net + lbp": "整个网络 + LBP",
@@ -98,6 +102,17 @@ def table(part: pd.DataFrame, first: Callable[[pd.Series], str], head: str) -> s
 def classical(means: pd.DataFrame, words: dict[str, str]) -> str:
     part = means[means["loss"] == "classical"]
     return table(part, lambda row: words[row.system], words["head"].format(first=words["system"]))
+
+
+def overview(means: pd.DataFrame, words: dict[str, str]) -> str:
+    """Accuracy and its standard deviation between seeds: a line per loss, a column for each use of its net."""
+    part = means[means["system"].isin(NETS) & means["loss"].isin([*LOSSES, "synthetic"])]
+    cells = {(row.system, row.loss): f"{_pct(row.accuracy, 1)} ± {_pct(row.sd, 1)}" for _, row in part.iterrows()}
+    order = part.groupby("loss")["accuracy"].max().sort_values().index
+    lines = [
+        [LOSSES.get(loss, words["synthetic"]), *(cells.get((system, loss), "") for system in NETS)] for loss in order
+    ]
+    return _table(words["summary"], lines) if lines else words["none"]
 
 
 def nets(means: pd.DataFrame, words: dict[str, str]) -> str:
@@ -150,7 +165,8 @@ def render(page: str, results: Path, language: str) -> str:
     means = summary(pd.read_csv(results / "real_faces.csv", dtype={"rotation": str}))
     tests = pd.read_csv(results / "real_faces_tests.csv")
     sections = {
-        "count": count(means, words), "classical": classical(means, words), "nets": nets(means, words),
+        "count": count(means, words), "classical": classical(means, words),
+        "overview": overview(means, words), "nets": nets(means, words),
         "tests": differences(tests, words), "orl": orl(means, words), "seconds": seconds(means, words),
     }  # fmt: skip
     if wrong := set(sections) ^ {name for _, name, _ in MARKED.findall(page)}:
