@@ -24,6 +24,7 @@ LOSSES = {
     "softmax": "Softmax", "center": "Center", "triplet": "Triplet", "supcon": "SupCon", "cosface": "CosFace",
     "arcface": "ArcFace", "curricularface": "CurricularFace", "adaface": "AdaFace",
 }  # fmt: skip
+CONTROLS = ("synthetic", "untrained")
 NETS = ("net", "net + JB", "features + JB", "whole net", "whole net + lbp", "whole net + lbp + wide lbp + daisy")
 WORDS = {
     "en": {
@@ -43,7 +44,7 @@ WORDS = {
         "daisy + JB": "DAISY + JB",
         "hog + lbp": "HOG + LBP, JB on each", "pixels + hog + lbp": "pixels + HOG + LBP, JB on each",
         "lbp + wide lbp + daisy": "LBP + wide LBP + DAISY, JB on each",
-        "synthetic": "Only drawn faces (ArcFace)",
+        "synthetic": "Only drawn faces (ArcFace)", "untrained": "Not trained at all",
         "count": "Finished: {done} of {all} cells of loss and seed, each five trainings. {list}.",
         "seeds": "{loss} {n}",
         "seconds": "A training took {low:.0f} to {high:.0f} seconds of processor time, on one core of a machine busy"
@@ -69,7 +70,7 @@ WORDS = {
         "daisy + JB": "DAISY + JB",
         "hog + lbp": "HOG + LBP，各自做 JB", "pixels + hog + lbp": "像素 + HOG + LBP，各自做 JB",
         "lbp + wide lbp + daisy": "LBP + 宽 LBP + DAISY，各自做 JB",
-        "synthetic": "只用合成人脸（ArcFace）",
+        "synthetic": "只用合成人脸（ArcFace）", "untrained": "未经训练",
         "count": "已完成 {done} / {all} 组（每组是一种损失、一个种子，含五次训练）：{list}。",
         "seeds": "{loss} {n} 个种子",
         "seconds": "一次训练占用 {low:.0f} 到 {high:.0f} 秒处理器时间（单核，机器同时在跑其他任务）。",
@@ -106,12 +107,10 @@ def classical(means: pd.DataFrame, words: dict[str, str]) -> str:
 
 def overview(means: pd.DataFrame, words: dict[str, str]) -> str:
     """Accuracy and its standard deviation between seeds: a line per loss, a column for each use of its net."""
-    part = means[means["system"].isin(NETS) & means["loss"].isin([*LOSSES, "synthetic"])]
+    part = means[means["system"].isin(NETS) & means["loss"].isin([*LOSSES, *CONTROLS])]
     cells = {(row.system, row.loss): f"{_pct(row.accuracy, 1)} ± {_pct(row.sd, 1)}" for _, row in part.iterrows()}
     order = part.groupby("loss")["accuracy"].max().sort_values().index
-    lines = [
-        [LOSSES.get(loss, words["synthetic"]), *(cells.get((system, loss), "") for system in NETS)] for loss in order
-    ]
+    lines = [[LOSSES.get(loss) or words[loss], *(cells.get((system, loss), "") for system in NETS)] for loss in order]
     return _table(words["summary"], lines) if lines else words["none"]
 
 
@@ -119,10 +118,10 @@ def nets(means: pd.DataFrame, words: dict[str, str]) -> str:
     """A table for each way of using a net, with a line per loss."""
     blocks = []
     for system in NETS:
-        part = means[(means["system"] == system) & means["loss"].isin([*LOSSES, "synthetic"])]
+        part = means[(means["system"] == system) & means["loss"].isin([*LOSSES, *CONTROLS])]
         if len(part):
             head = words["head"].format(first=words["loss"])
-            block = table(part, lambda row: LOSSES.get(row.loss, words["synthetic"]), head)
+            block = table(part, lambda row: LOSSES.get(row.loss) or words[row.loss], head)
             blocks.append(f"**{words[system]}**\n\n{block}")
     return "\n\n".join(blocks) or words["none"]
 
@@ -153,7 +152,7 @@ def seconds(means: pd.DataFrame, words: dict[str, str]) -> str:
 def orl(means: pd.DataFrame, words: dict[str, str]) -> str:
     part = means[means["orl_eer"].notna()].sort_values("orl_eer")
     lines = [
-        [LOSSES.get(row.loss, words["synthetic"]), f"{row.seeds:.0f}", _pct(row.orl_eer, 1)]
+        [LOSSES.get(row.loss) or words[row.loss], f"{row.seeds:.0f}", _pct(row.orl_eer, 1)]
         for _, row in part.iterrows()
     ]
     return _table(words["orl"], lines) if lines else words["none"]

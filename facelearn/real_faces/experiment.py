@@ -44,6 +44,8 @@ from facelearn.verification import all_pairs, evaluate_pairs
 Array = NDArray[Any]
 CLASSICAL = "classical"  # in place of a loss: no net at all
 SYNTHETIC = "synthetic"  # in place of a loss: trained on drawn faces by ArcFace, never saw a real one
+UNTRAINED = "untrained"  # in place of a loss: start weights
+CONTROLS = (SYNTHETIC, UNTRAINED)
 NAN = float("nan")
 
 
@@ -91,7 +93,7 @@ class Run:
 
     def rotations(self, loss: str) -> list[Rotation | None]:
         """Those that a net is trained for: all five, but one for all where no real face is seen."""
-        return [None] if loss == SYNTHETIC else list(self.faces.rotations)
+        return [None] if loss in CONTROLS else list(self.faces.rotations)
 
     def net_file(self, loss: str, seed: int, rotation: Rotation | None) -> Path:
         where = "" if rotation is None else f"_rotation{rotation.held_out + 1}"
@@ -102,14 +104,7 @@ class Run:
         path = self.net_file(loss, seed, rotation)
         if path.exists():
             return
-        if rotation is None:
-            views, labels, objective = *self.drawn_faces(seed), "arcface"
-        else:
-            chosen, labels = rotation.training
-            views, objective = self.faces.views[chosen], loss
-        began = time.process_time()
-        net = recipe.train(views, labels, objective, seed=seed, steps=self.settings.steps, width=self.settings.width)
-        seconds = time.process_time() - began
+        net, seconds = self.net(loss, seed, rotation)
         embeddings, features = recipe.embed_faces(net, self.faces.views)
         tensors = {"embeddings": embeddings}
         for r in self.faces.rotations if rotation is None else [rotation]:
@@ -118,6 +113,19 @@ class Run:
         if self.orl is not None:
             tensors["orl"] = recipe.embed_faces(net, recipe.face_views(self.orl))[0]
         write_whole(path, save(tensors, {"seconds": f"{seconds:.1f}"}))
+
+    def net(self, loss: str, seed: int, rotation: Rotation | None) -> tuple[recipe.RealFaceNet, float]:
+        """The trained net, and the processor seconds that it took."""
+        if loss == UNTRAINED:
+            return recipe.untrained(seed, self.settings.width), 0.0
+        if rotation is None:
+            views, labels, objective = *self.drawn_faces(seed), "arcface"
+        else:
+            chosen, labels = rotation.training
+            views, objective = self.faces.views[chosen], loss
+        began = time.process_time()
+        net = recipe.train(views, labels, objective, seed=seed, steps=self.settings.steps, width=self.settings.width)
+        return net, time.process_time() - began
 
     def drawn_faces(self, seed: int) -> tuple[Tensor, Tensor]:
         """Views and labels of synthetic faces."""
@@ -152,7 +160,7 @@ class Run:
 
     def net_systems(self, loss: str, seed: int) -> Iterator[System]:
         """The nets by themselves, with joint Bayesian, and added to descriptors, see `systems.py`."""
-        nets = [(r, *self.stored(loss, seed, None if loss == SYNTHETIC else r)) for r in self.faces.rotations]
+        nets = [(r, *self.stored(loss, seed, None if loss in CONTROLS else r)) for r in self.faces.rotations]
         seconds = float(np.mean([s for _, _, s in nets]))
         orl = float(np.mean([orl_eer(t["orl"]) for _, t, _ in nets])) if self.orl is not None else NAN
         scores: dict[str, list[Scores]] = {}
@@ -233,7 +241,7 @@ def compare_lfw(
         raise ValueError(f"losses, seeds: {found}; expected some of {', '.join(recipe.LOSSES)}, and 1 or more")
     if jobs < 1:
         raise ValueError(f"jobs: {jobs}; expected 1 or more")
-    cells = [(loss, seed) for seed in range(seeds) for loss in (*losses, SYNTHETIC)]
+    cells = [(loss, seed) for seed in range(seeds) for loss in (*losses, *CONTROLS)]
     settings = settings or Settings()
     work = Run(run, load(folder), settings, load_orl())
     bar = tqdm(total=len(cells), disable=not show_progress(progress))

@@ -176,6 +176,13 @@ def train(
     return net.eval()
 
 
+def untrained(seed: int, width: int = WIDTH) -> RealFaceNet:
+    """The net as it is before the first step: what its numbers owe to training shows beside it."""
+    with torch.random.fork_rng([]):
+        seed_everything(seed)
+        return RealFaceNet(width).eval()
+
+
 def plan(loss: str, labels: Tensor, steps: int) -> tuple[PKBatches | BalancedBatches, int]:
     """How a loss gets its batches, and for how many epochs, so that there are about `steps` of them."""
     people = min(BATCH // PER_PERSON, int(labels.max()) + 1)

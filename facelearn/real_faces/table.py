@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import norm
 
+from facelearn.real_faces.recipe import LOSSES
 from facelearn.real_faces.systems import FUSED, named
 
 Array = NDArray[Any]
@@ -105,7 +106,7 @@ def tests(lines: Sequence[Line], people: Array) -> pd.DataFrame:
     `family` of questions. people (P, 2): those of the listed pairs.
     """
     known = {(line["system"], line["loss"], line["seed"]): right(line, len(people)) for line in lines}
-    losses = list(dict.fromkeys(line["loss"] for line in lines if line["loss"] not in ("classical", "synthetic")))
+    losses = [loss for loss in dict.fromkeys(line["loss"] for line in lines) if loss in LOSSES]
     asked = [(f"{s}: losses", (s, loss), (s, "softmax")) for s in ("net", "whole net") for loss in losses]
     best = "lbp + JB"
     fused = named(FUSED)

@@ -13,7 +13,7 @@ pytest.importorskip("skimage", reason='needs scikit-image: pip install "facelear
 from facelearn.real_faces import Settings, compare_lfw, linear_heads, load, table
 from facelearn.real_faces.__main__ import main
 from facelearn.real_faces.descriptors import DESCRIPTORS
-from facelearn.real_faces.experiment import orl_eer, stored_lines
+from facelearn.real_faces.experiment import CONTROLS, orl_eer, stored_lines
 from tests.real_faces.drawn import write_lfw
 
 SMALL = Settings(steps=4, width=4, descriptor_dimensions=10, feature_dimensions=10, synthetic_people=6,
@@ -44,8 +44,8 @@ def test_every_system_is_there_for_every_seed(run: Path) -> None:
     lines = stored_lines(run)
     nets = [line for line in lines if line["loss"] != "classical"]
     assert len(lines) - len(nets) == 2 * len(DESCRIPTORS) + 3
-    assert {(line["loss"], line["seed"]) for line in nets} == {(x, s) for x in (*LOSSES, "synthetic") for s in (0, 1)}
-    assert len(nets) == 6 * 6
+    assert {(line["loss"], line["seed"]) for line in nets} == {(x, s) for x in (*LOSSES, *CONTROLS) for s in (0, 1)}
+    assert len(nets) == 6 * 8
 
 
 def test_a_killed_run_ends_as_if_it_had_not_been(run: Path, lfw: Path) -> None:

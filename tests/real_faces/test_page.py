@@ -21,7 +21,7 @@ def results(tmp_path: Path) -> Path:
         return [key | {"rotation": "all"} | numbers | whole, key | {"rotation": "1"} | numbers]
 
     lines = [line("lbp + JB", "classical", 0, 0.88), line("net", "softmax", 0, 0.81), line("net", "softmax", 1, 0.83),
-             line("net", "synthetic", 0, 0.7)]  # fmt: skip
+             line("net", "synthetic", 0, 0.7), line("net", "untrained", 0, 0.6)]  # fmt: skip
     pd.DataFrame([row for pair in lines for row in pair]).to_csv(tmp_path / "real_faces.csv", index=False)
     test = {"family": "f", "system": "net", "loss": "softmax", "against": "lbp + JB", "against_loss": "classical",
             "seeds": 2, "value": -0.06, "low": -0.08, "high": -0.04, "p": 1e-5, "p_holm": 0.02}  # fmt: skip
@@ -32,6 +32,7 @@ def results(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_page_holds_the_means_over_seeds(results: Path, language: str) -> None:
     page = render((ROOT / "course" / language / "real_faces.md").read_text(encoding="utf-8"), results, language)
+    assert {"en": "| Not trained at all | 60.0 ±", "zh": "| 未经训练 | 60.0 ±"}[language] in page
     assert "| Softmax | 82.0 ± 1.4 |  |  |  |  |  |" in page
     assert "| Softmax | 2 | 82.00 [10.0, 10.0] | 1.41 | 50.00 | 20.00 [10.0, 10.0] | 60.0 [10.0, 10.0] |" in page
     assert "| LBP + JB | 1 | 88.00 [10.0, 10.0] |  | 50.00 |" in page
