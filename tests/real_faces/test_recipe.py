@@ -117,6 +117,20 @@ def test_training_repeats_and_learns(faces: torch.Tensor) -> None:
         assert torch.equal(first, first[:24].repeat(4, 1))
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="about CPUs")
+def test_half_precision_is_for_processors_that_have_it(faces: torch.Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    maps, labels, found = face_views(faces), torch.arange(24) // 4, []
+    for units in ({}, {"avx512_bf16": True}, {"amx_bf16": True}):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda units=units: units, raising=False)
+        assert recipe.quick_in_bf16() == bool(units)
+        found.append(embed_faces(train(maps, labels, "arcface", seed=0, steps=2, width=2), maps)[0])
+    assert torch.equal(found[1], found[2])
+    assert not torch.equal(found[0], found[1])
+    torch.testing.assert_close(found[0], found[1], rtol=0.3, atol=0.3)
+    monkeypatch.delattr(torch.cpu, "get_capabilities")
+    assert not recipe.quick_in_bf16()
+
+
 def test_a_face_and_its_mirror_image_have_one_embedding(faces: torch.Tensor) -> None:
     torch.manual_seed(0)
     net, maps = recipe.RealFaceNet(4).eval(), face_views(faces)
