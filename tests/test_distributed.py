@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,7 @@ import torch.multiprocessing as mp
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from facelearn import distributed, losses
+from facelearn import distributed, losses, runs
 from facelearn.data.image_set import ImageSet
 from facelearn.data.samplers import PKBatches
 from facelearn.losses.parallel import shard
@@ -197,7 +198,23 @@ def half_precision_with_shards(folder: Path) -> None:
     assert not torch.equal(seen[10], seen[11])
 
 
-CHECKS = [run_cases, stop_and_resume, fail_together, draw_apart, half_precision_with_shards]
+def wait_for_the_first(folder: Path) -> None:
+    """A run is there for every rank once `runs.train` returns, however long the first takes to write it."""
+    write = runs.save_net
+
+    def late(*arguments: Any) -> None:
+        time.sleep(1)
+        write(*arguments)
+
+    few = "synthetic:identities=8,images_per_identity=6,cache=false"
+    settings = runs.Settings(data=few, batch_size=16, width=2, dim=8, norm="group", epochs=1, eval_every=0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runs, "save_net", late)
+        runs.train(folder / "run", settings, say=lambda text: None)
+    assert isinstance(runs.load(folder / "run"), SmallFaceNet)
+
+
+CHECKS = [run_cases, stop_and_resume, fail_together, draw_apart, half_precision_with_shards, wait_for_the_first]
 
 
 def work(rank: int, port: int, folder: str) -> None:

@@ -108,7 +108,9 @@ def classical(means: pd.DataFrame, words: dict[str, str]) -> str:
 def overview(means: pd.DataFrame, words: dict[str, str]) -> str:
     """Accuracy and its standard deviation between seeds: a line per loss, a column for each use of its net."""
     part = means[means["system"].isin(NETS) & means["loss"].isin([*LOSSES, *CONTROLS])]
-    cells = {(row.system, row.loss): f"{_pct(row.accuracy, 1)} ± {_pct(row.sd, 1)}" for _, row in part.iterrows()}
+    cells = {
+        (row.system, row.loss): f"{_pct(row.accuracy, 1)}\u00a0±\u00a0{_pct(row.sd, 1)}" for _, row in part.iterrows()
+    }
     order = part.groupby("loss")["accuracy"].max().sort_values().index
     lines = [[LOSSES.get(loss) or words[loss], *(cells.get((system, loss), "") for system in NETS)] for loss in order]
     return _table(words["summary"], lines) if lines else words["none"]

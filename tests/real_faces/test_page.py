@@ -32,8 +32,8 @@ def results(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_page_holds_the_means_over_seeds(results: Path, language: str) -> None:
     page = render((ROOT / "course" / language / "real_faces.md").read_text(encoding="utf-8"), results, language)
-    assert {"en": "| Not trained at all | 60.0 ±", "zh": "| 未经训练 | 60.0 ±"}[language] in page
-    assert "| Softmax | 82.0 ± 1.4 |  |  |  |  |  |" in page
+    assert {"en": "| Not trained at all | 60.0\u00a0±", "zh": "| 未经训练 | 60.0\u00a0±"}[language] in page
+    assert "| Softmax | 82.0\u00a0±\u00a01.4 |  |  |  |  |  |" in page
     assert "| Softmax | 2 | 82.00 [10.0, 10.0] | 1.41 | 50.00 | 20.00 [10.0, 10.0] | 60.0 [10.0, 10.0] |" in page
     assert "| LBP + JB | 1 | 88.00 [10.0, 10.0] |  | 50.00 |" in page
     assert "−6.00 [−8.00, −4.00] | < 0.001 | 0.020 |" in page
