@@ -1,9 +1,8 @@
 """Chapter 12: what the angular margin buys at a fixed scale, and what moving scale and margin together pretends.
 
-A seed draws everything: the people, the start weights, the order of the batches. So runs with one seed are paired, and
-the scatter over seeds holds the luck of the people as well as that of the training. Scale and margins come from
-`course/settings.json`: the search of `experiments/protocol.py` chose them on the split "tune". The claims are measured
-on the split "open", with seeds and people that nothing was chosen on.
+Scale and margins come from `course/settings.json`: the search of `experiments/protocol.py` chose them on the split
+"tune". The claims are measured on the split "open", with seeds and people that nothing was chosen on. Net, training and
+test are those of `experiments/faces.py`.
 """
 
 from __future__ import annotations
@@ -11,27 +10,28 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 import torch
-from experiments import protocol
+from experiments import faces, protocol
+from experiments.faces import Setting, Trained, measure, paired, rows
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from facelearn.data import SyntheticFaces, digits, standard
+from facelearn.data import digits
 from facelearn.losses import ArcFace, MarginHead, get
-from facelearn.models import DigitNet, SmallFaceNet
-from facelearn.training import ShiftAndGain, accuracy, embed, fit, seed_everything
-from facelearn.verification import all_pairs, evaluate_pairs
+from facelearn.models import DigitNet
+from facelearn.training import accuracy, embed, fit, seed_everything
+
+__all__ = ["measure", "paired", "rows"]  # the chapter calls them from here
 
 CHAPTER = "12_arcface"
-Setting = dict[str, Any]
 
 SETTINGS: dict[str, Any] = {
-    **{name: protocol.SETTINGS[name] for name in ("data", "net", "training")},
+    **faces.SETTINGS,
     "chosen": {loss: protocol.settings(loss)["arguments"] for loss in ("normface", "arcface", "cosface")},
     "epochs": 8,
     "seeds": [100, 101, 102, 103, 104],
@@ -44,12 +44,6 @@ SETTINGS: dict[str, Any] = {
 SCALE = SETTINGS["chosen"]["normface"]["scale"]  # best for m = 0; the search gives ArcFace and CosFace the same
 MARGIN = SETTINGS["chosen"]["arcface"]["margin"]
 DETACHED = "arcface_detached"
-
-
-class Trained(NamedTuple):
-    net: nn.Module
-    loss: MarginHead
-    faces: SyntheticFaces  # it was trained on
 
 
 def setting(loss: str = "arcface", *, margin: float = 0.0, scale: float = SCALE, epochs: int = 0) -> Setting:
@@ -68,54 +62,21 @@ def grid() -> Iterator[tuple[Setting, int]]:
             yield from ((setting(margin=margin, epochs=epochs), seed) for epochs in SETTINGS["other_epochs"])
 
 
-@lru_cache(maxsize=2)
-def people(split: str, seed: int, few: bool) -> SyntheticFaces:
-    """The standard set of this split with the people of this seed; `few` of them where only the code is tried."""
-    return standard(split, seed=seed, **({"identities": 30} if few else {}))
+def head(wanted: Setting, embedding_dim: int, classes: int) -> nn.Module:
+    """The loss of a setting."""
+    options = SETTINGS["detached"].get(wanted["loss"], {"loss": wanted["loss"]})
+    options = options | {"scale": wanted["scale"], "margin": wanted["margin"]}
+    return get(options.pop("loss"), embedding_dim, classes, **options)
 
 
-def train(setting: Setting, seed: int, budget: str = "full") -> Trained:
-    """One training; at the budget "smoke" one epoch with a few people."""
-    few = budget == "smoke"
-    faces = people("fit", seed, few)
-    seed_everything(seed)
-    net = SmallFaceNet(**SETTINGS["net"])
-    classes = int(faces.labels.max()) + 1
-    options = dict(SETTINGS["detached"].get(setting["loss"], {"loss": setting["loss"]}))
-    options |= {"scale": setting["scale"], "margin": setting["margin"]}
-    loss = get(options.pop("loss"), net.embedding_dim, classes, **options)
-    assert isinstance(loss, MarginHead)
-    epochs = 1 if few else setting["epochs"]
-    fit(net, loss, faces, epochs=epochs, seed=seed, augment=ShiftAndGain(), **SETTINGS["training"])
-    return Trained(net, loss, faces)
+def train(wanted: Setting, seed: int, budget: str = "full") -> Trained:
+    """One training of a setting."""
+    return faces.train(partial(head, wanted), seed, budget, epochs=wanted["epochs"])
 
 
-@torch.no_grad()
-def angles(trained: Trained) -> tuple[Tensor, Tensor]:
-    """Of each training image: the angle to the centre of its own class, and to the nearest other centre.  (N,), (N,)"""
-    net, loss, faces = trained
-    cos = loss.logits(embed(net, faces).to(loss.weight.device)).cpu() / loss.scale  # (N, C)
-    own = faces.labels[:, None]
-    nearest = cos.scatter(1, own, -1.0).amax(1)  # (N,)
-    return cos.gather(1, own)[:, 0].clamp(-1, 1).arccos(), nearest.clamp(-1, 1).arccos()
-
-
-def measure(trained: Trained, seed: int, budget: str = "full") -> dict[str, float]:
-    """All pairs of people never seen; and how the training set stands."""
-    strangers = people("open", seed, budget == "smoke")
-    found = evaluate_pairs(embed(trained.net, strangers), *all_pairs(strangers.labels))
-    return {
-        "eer": found.eer,
-        "tar_1e2": found.tar_at(1e-2),
-        "tar_1e3": found.tar_at(1e-3),
-        "train_accuracy": accuracy(*trained),
-        "target_angle": float(angles(trained)[0].rad2deg().mean()),
-    }
-
-
-def run(setting: Setting, seed: int, budget: str = "full") -> dict[str, float]:
-    """Train one setting and measure it: one row of the table."""
-    return measure(train(setting, seed, budget), seed, budget)
+def run(wanted: Setting, seed: int, budget: str = "full") -> dict[str, float]:
+    """One row of the table."""
+    return measure(train(wanted, seed, budget), seed, budget)
 
 
 # ---- small trainings of the chapter ---------------------------------------------------------------------------------
@@ -123,12 +84,13 @@ def run(setting: Setting, seed: int, budget: str = "full") -> dict[str, float]:
 
 def toy_training(loss: MarginHead, seed: int = 0) -> tuple[Tensor, float]:
     """After one epoch with 30 people, from the same start whatever the loss: embeddings (N, d), EER of strangers."""
-    faces = people("fit", 0, True)
-    seed_everything(seed)
-    net = SmallFaceNet(**SETTINGS["net"])
-    loss.reset_parameters()
-    fit(net, loss, faces, epochs=1, seed=seed, augment=ShiftAndGain(), **SETTINGS["training"])
-    return embed(net, faces), measure(Trained(net, loss, faces), 0, "smoke")["eer"]
+
+    def make(embedding_dim: int, classes: int) -> nn.Module:
+        loss.reset_parameters()
+        return loss
+
+    trained = faces.train(make, seed, "smoke", shown=faces.people("fit", 0, few=True))
+    return embed(trained.net, trained.faces), measure(trained, 0, "smoke")["eer"]
 
 
 def in_the_plane(cured: bool, budget: str = "full") -> tuple[float, float]:
@@ -155,28 +117,16 @@ def in_the_plane(cured: bool, budget: str = "full") -> tuple[float, float]:
 # ---- reading the table ----------------------------------------------------------------------------------------------
 
 
-def rows(table: pd.DataFrame, wanted: Setting) -> pd.DataFrame:
-    """The rows of one setting, indexed by seed."""
-    for column, value in wanted.items():
-        table = table[table[column] == value]
-    return table.set_index("seed")
-
-
-def paired(table: pd.DataFrame, number: str, ours: Setting, base: Setting) -> pd.Series:
-    """Ours - base, seed by seed."""
-    return (rows(table, ours)[number] - rows(table, base)[number]).dropna()
-
-
 def searched() -> pd.DataFrame:
     """What the search tried of these three losses on `tune`: one row a setting, EER in percent."""
     table = pd.read_csv(protocol.CHOSEN.parent / "results" / "search.csv")
-    rows = []
+    found = []
     for loss, words, eer in table[["loss", "setting", "eer"]].itertuples(index=False):
         if loss in SETTINGS["chosen"]:
             tried = json.loads(words)["arguments"]
             mark = "chosen" if tried == SETTINGS["chosen"][loss] else ""
-            rows.append((loss, tried["scale"], tried.get("margin", 0.0), round(100 * eer, 2), mark))
-    return pd.DataFrame(rows, columns=["loss", "scale", "margin", "EER %", ""])
+            found.append((loss, tried["scale"], tried.get("margin", 0.0), round(100 * eer, 2), mark))
+    return pd.DataFrame(found, columns=["loss", "scale", "margin", "EER %", ""])
 
 
 # ---- the stored animation -------------------------------------------------------------------------------------------

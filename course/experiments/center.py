@@ -1,35 +1,33 @@
 """Chapter 06: what more and more weight on compactness does to people the net has never seen.
 
-A seed draws everything: the people, the start weights, the order of the batches. So runs with one seed are paired. The
-weight λ = 0.03 was chosen on the split "tune" for the whole course (`course/settings.json`); the other weights are the
-range that the chapter draws. All numbers are measured on people and seeds that nothing was chosen on.
+The weight λ = 0.03 was chosen on the split "tune" for the whole course (`course/settings.json`); the other weights are
+the range that the chapter draws. All numbers are measured on people and seeds that nothing was chosen on. Net, training
+and test are those of `experiments/faces.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pandas as pd
+from experiments import faces
+from experiments.faces import Setting, Trained, paired, rows
 from matplotlib.figure import Figure
-from torch import Tensor, nn
+from torch import Tensor
 
-from facelearn.data import STANDARD, SyntheticFaces, digits, standard
-from facelearn.data.face_renderer import VERSION
+from facelearn.data import digits
 from facelearn.losses import Center, Joint, Softmax
-from facelearn.models import DigitNet, SmallFaceNet
-from facelearn.training import ShiftAndGain, accuracy, embed, fit, seed_everything
-from facelearn.verification import all_pairs, evaluate_pairs
+from facelearn.models import DigitNet
+from facelearn.training import accuracy, embed, fit, seed_everything
+
+__all__ = ["paired", "rows"]  # the chapter calls them from here
 
 CHAPTER = "06_center"
-Setting = dict[str, Any]
 
 SETTINGS: dict[str, Any] = {
-    "data": {"standard": STANDARD, "renderer": VERSION},
-    "net": {"embedding_dim": 64, "width": 8},
-    "training": {"batch_size": 128, "lr": 4e-3, "weight_decay": 5e-4},
+    **faces.SETTINGS,
     "epochs": 8,
     "weights": [0.0, 0.03, 0.1, 0.3],
     "chosen": 0.03,  # as in course/settings.json
@@ -58,18 +56,6 @@ def grid() -> Iterator[tuple[Setting, int]]:
 # ---- faces ----------------------------------------------------------------------------------------------------------
 
 
-class Trained(NamedTuple):
-    net: nn.Module
-    loss: Joint
-    faces: SyntheticFaces  # it was trained on
-
-
-@lru_cache(maxsize=2)
-def people(split: str, seed: int, few: bool) -> SyntheticFaces:
-    """The standard set of this split with the people of this seed; `few` of them where only the code is tried."""
-    return standard(split, seed=seed, **({"identities": 30} if few else {}))
-
-
 def joint(setting: Setting, embedding_dim: int, classes: int) -> Joint:
     """Softmax without bias, plus λ times the center loss."""
     center = Center(embedding_dim, classes, alpha=setting["alpha"])
@@ -77,15 +63,8 @@ def joint(setting: Setting, embedding_dim: int, classes: int) -> Joint:
 
 
 def train(setting: Setting, seed: int, budget: str = "full") -> Trained:
-    """One training; at the budget "smoke" one epoch with a few people."""
-    few = budget == "smoke"
-    faces = people("fit", seed, few)
-    seed_everything(seed)
-    net = SmallFaceNet(**SETTINGS["net"])
-    loss = joint(setting, net.embedding_dim, int(faces.labels.max()) + 1)
-    epochs = 1 if few else SETTINGS["epochs"]
-    fit(net, loss, faces, epochs=epochs, seed=seed, augment=ShiftAndGain(), **SETTINGS["training"])
-    return Trained(net, loss, faces)
+    """One training of a setting."""
+    return faces.train(partial(joint, setting), seed, budget, epochs=SETTINGS["epochs"])
 
 
 class Scatter(NamedTuple):
@@ -122,15 +101,10 @@ def scatter(x: Tensor, labels: Tensor) -> Scatter:
 
 def measure(trained: Trained, seed: int, budget: str = "full") -> dict[str, float]:
     """Error rates over all pairs of people never seen, and how their classes and those of the training lie."""
-    strangers = people("open", seed, budget == "smoke")
+    strangers = faces.people("open", seed, budget == "smoke")
     x, known = embed(trained.net, strangers), embed(trained.net, trained.faces)
-    found = evaluate_pairs(x, *all_pairs(strangers.labels))
     of_strangers, of_known = scatter(x, strangers.labels), scatter(known, trained.faces.labels)
-    return {
-        "eer": found.eer,
-        "tar_1e2": found.tar_at(1e-2),
-        "tar_1e3": found.tar_at(1e-3),
-        "train_accuracy": accuracy(*trained),
+    return faces.measure(trained, seed, budget) | {
         "norm": known.norm(dim=1).mean().item(),
         "fit_within": of_known.within,
         "fit_ratio": of_known.ratio,
@@ -166,21 +140,6 @@ def in_the_plane(weight: float, epochs: int = 0) -> Petals:
     fit(net, loss, digits("train"), seed=seed, **(options | {"epochs": epochs}))
     x = embed(net, held_out)
     return Petals(weight, x, accuracy(net, loss, held_out), scatter(x, held_out.labels).ratio)
-
-
-# ---- reading the table ----------------------------------------------------------------------------------------------
-
-
-def rows(table: pd.DataFrame, wanted: Setting) -> pd.DataFrame:
-    """The rows of one setting, indexed by seed."""
-    for column, value in wanted.items():
-        table = table[table[column] == value]
-    return table.set_index("seed")
-
-
-def paired(table: pd.DataFrame, number: str, ours: Setting, base: Setting) -> pd.Series:
-    """Ours - base, seed by seed."""
-    return (rows(table, ours)[number] - rows(table, base)[number]).dropna()
 
 
 # ---- the stored animation -------------------------------------------------------------------------------------------

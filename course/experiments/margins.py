@@ -1,32 +1,31 @@
 """Chapter 13: margins of four kinds that ask for the same at one target angle, trained side by side.
 
 "Matched at 60 degrees" means: at θ = 60° all have the target logit s cos(θ + m), with ArcFace's m from
-`course/settings.json`. The scale is the one that the search chose on "tune" without a margin. A seed draws people,
-start weights and batches, as in chapter 12; the claims are measured on the split "open".
+`course/settings.json`. The scale is the one that the search chose on "tune" without a margin. Net, training and test
+are those of `experiments/faces.py`; the claims are measured on the split "open".
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from experiments import protocol
-from experiments.arcface import Trained, angles, measure, paired, people, rows
+from experiments import faces, protocol
+from experiments.faces import Setting, Trained, angles, measure, paired, rows
 
 from facelearn.losses import MarginHead, get
-from facelearn.models import SmallFaceNet
-from facelearn.training import ShiftAndGain, embed, fit, seed_everything
+from facelearn.training import embed
 
-__all__ = ["Trained", "angles", "measure", "paired", "rows"]  # as in chapter 12
+__all__ = ["angles", "measure", "paired", "rows"]  # the chapter calls them from here
 
 CHAPTER = "13_margins"
-Setting = dict[str, Any]
 
 SETTINGS: dict[str, Any] = {
-    **{name: protocol.SETTINGS[name] for name in ("data", "net", "training")},
+    **faces.SETTINGS,
     "scale": protocol.settings("normface")["arguments"]["scale"],
     "margin": protocol.settings("arcface")["arguments"]["margin"],
     "epochs": 8,
@@ -65,11 +64,11 @@ def matched(loss: str, at: float = AT, margin: float = MARGIN) -> dict[str, floa
     }[loss]
 
 
-def head(wanted: Setting, dim: int, classes: int) -> MarginHead:
+def head(wanted: Setting, embedding_dim: int, classes: int) -> MarginHead:
     """The loss of a setting, on unit vectors and at the common scale: SphereFace in its later form, SphereFace-R."""
     loss = wanted["loss"]
     rule = {"beyond_pi": "mm"} if loss in ("arcface", "combined_margin") else {}
-    made = get(loss, dim, classes, scale=float(SCALE), **matched(loss, wanted["matched_at"]), **rule)
+    made = get(loss, embedding_dim, classes, scale=float(SCALE), **matched(loss, wanted["matched_at"]), **rule)
     assert isinstance(made, MarginHead)
     return with_slope_one(made) if wanted["detached"] else made
 
@@ -82,19 +81,12 @@ def with_slope_one(head: MarginHead) -> MarginHead:
 
 
 def train(wanted: Setting, seed: int, budget: str = "full") -> Trained:
-    """One training; at the budget "smoke" one epoch with a few people."""
-    few = budget == "smoke"
-    faces = people("fit", seed, few)
-    seed_everything(seed)
-    net = SmallFaceNet(**SETTINGS["net"])
-    loss = head(wanted, net.embedding_dim, int(faces.labels.max()) + 1)
-    epochs = 1 if few else SETTINGS["epochs"]
-    fit(net, loss, faces, epochs=epochs, seed=seed, augment=ShiftAndGain(), **SETTINGS["training"])
-    return Trained(net, loss, faces)
+    """One training of a setting."""
+    return faces.train(partial(head, wanted), seed, budget, epochs=SETTINGS["epochs"])
 
 
 def run(wanted: Setting, seed: int, budget: str = "full") -> dict[str, float]:
-    """Train one setting and measure it: one row of the table."""
+    """One row of the table."""
     return measure(train(wanted, seed, budget), seed, budget)
 
 
@@ -104,13 +96,13 @@ def push(trained: Trained, wanted: Setting) -> tuple[float, float]:
 
     Over its training images; p_y is the softmax of the margined logits, to win is to have the largest of them.
     """
-    net, loss, faces = trained
-    cos = (loss.logits(embed(net, faces).to(loss.weight.device)) / loss.scale).cpu()  # (N, C)
-    own = faces.labels[:, None]
+    net, loss, shown = trained
+    cos = (loss.logits(embed(net, shown).to(loss.weight.device)) / loss.scale).cpu()  # (N, C)
+    own = shown.labels[:, None]
     target = head(wanted, 2, 2).target(cos.gather(1, own)[:, 0].clamp(-1, 1), ())  # (N,)
     logits = SCALE * cos.scatter(1, own, target[:, None])
     p = logits.softmax(1).gather(1, own)
-    return float(1 - p.mean()), float((logits.argmax(1) == faces.labels).double().mean())
+    return float(1 - p.mean()), float((logits.argmax(1) == shown.labels).double().mean())
 
 
 def assets(folder: Path) -> None:

@@ -9,25 +9,26 @@ people of the split "tune"; the claim is measured on the split "open", with seed
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import combinations
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from experiments import protocol
+from experiments import faces, protocol
+from experiments.faces import Setting
 from scipy.stats import binomtest
 from torch import Tensor, nn
 
 from facelearn.data import STANDARD, SyntheticFaces, standard
 from facelearn.data.face_renderer import VERSION
-from facelearn.models import SmallFaceNet, pretrained, zoo
-from facelearn.training import ShiftAndGain, embed, fit, seed_everything
+from facelearn.losses import get
+from facelearn.models import pretrained, zoo
+from facelearn.training import embed
 from facelearn.verification import VerificationResult, all_pairs, compare, evaluate_pairs, fold_pairs, mcnemar
 
 CHAPTER = "01_verification"
-Setting = dict[str, Any]
 
 SETTINGS: dict[str, Any] = {
     "data": {"standard": STANDARD, "renderer": VERSION},
@@ -128,30 +129,30 @@ def run(setting: Setting, seed: int, budget: str = "full") -> dict[str, float] |
     """One test of all four nets; at the stage "again" one training, and then many tests of it."""
     if setting["stage"] == "again":
         return train_again(setting, seed, budget)
-    faces = faces_of(setting, seed, budget)
+    test = faces_of(setting, seed, budget)
     every = setting["stage"] in ("pilot", "all")
-    row = every_pair(faces, budget) if every else lists(setting["stage"], faces, seed, budget)
+    row = every_pair(test, budget) if every else lists(setting["stage"], test, seed, budget)
     return {name: float(f"{value:.7g}") for name, value in row.items()}
 
 
-def lists(stage: str, faces: SyntheticFaces, seed: int, budget: str) -> dict[str, float]:
+def lists(stage: str, test: SyntheticFaces, seed: int, budget: str) -> dict[str, float]:
     """Ten-fold accuracies on a list of pairs; at the stage "open" their intervals, and the smaller lists."""
-    embeddings = {name: embed(net, faces) for name, net in nets().items()}
-    found = {name: examine(x, faces.labels, seed) for name, x in embeddings.items()}
+    embeddings = {name: embed(net, test) for name, net in nets().items()}
+    found = {name: examine(x, test.labels, seed) for name, x in embeddings.items()}
     row = {f"accuracy_{name}": result.accuracy for name, result in found.items()}
     if stage == "open":
         row |= doubts(found[PAIR[0]], found[PAIR[1]], 20 if budget == "smoke" else SETTINGS["resamples"])
         for people, pairs in SETTINGS["smaller"]:
             for name in PAIR:
-                smaller = examine(embeddings[name], faces.labels, seed, people, pairs)
+                smaller = examine(embeddings[name], test.labels, seed, people, pairs)
                 row[f"accuracy_{name}_{people}_{pairs}"] = smaller.accuracy
     return row
 
 
-def every_pair(faces: SyntheticFaces, budget: str = "full") -> dict[str, float]:
+def every_pair(test: SyntheticFaces, budget: str = "full") -> dict[str, float]:
     """EER of one net over all pairs, with its 95 % interval by people and by pairs."""
-    x = embed(nets()[SETTINGS["all"]["net"]], faces)
-    found = evaluate_pairs(x, *all_pairs(faces.labels), identities=faces.labels)
+    x = embed(nets()[SETTINGS["all"]["net"]], test)
+    found = evaluate_pairs(x, *all_pairs(test.labels), identities=test.labels)
     resamples, row = 20 if budget == "smoke" else SETTINGS["resamples"], {"eer": found.eer}
     for by, name in (("identities", "people"), ("pairs", "pairs")):
         row[f"low_{name}"], row[f"high_{name}"] = found.interval("eer", by=by, resamples=resamples)
@@ -161,12 +162,10 @@ def every_pair(faces: SyntheticFaces, budget: str = "full") -> dict[str, float]:
 def train_again(setting: Setting, seed: int, budget: str = "full") -> list[dict[str, float]]:
     """Train the recipe from another start; one row for each of the first tests of the claim."""
     again, few = SETTINGS["again"], budget == "smoke"
-    faces = standard("fit", **({"identities": 30} if few else {}))
-    seed_everything(seed)
-    net = SmallFaceNet(embedding_dim=64, width=8)
-    loss, options = protocol.build(again["recipe"], net.embedding_dim, int(faces.labels.max()) + 1)
-    options = protocol.SETTINGS["training"] | {"seed": seed, "augment": ShiftAndGain()} | options
-    fit(net, loss, faces, epochs=1 if few else again["epochs"], **options)
+    shown = faces.people("fit", STANDARD["fit"]["seed"], few)
+    recipe = again["recipe"]
+    head = partial(get, recipe["loss"], **recipe["arguments"])
+    net = faces.train(head, seed, budget, epochs=again["epochs"], shown=shown).net
     rows = []
     for test in SETTINGS["seeds"][: 2 if few else again["tests"]]:
         strange = faces_of(setting, test, budget)
@@ -242,8 +241,8 @@ def choose(table: pd.DataFrame) -> dict[str, Any]:
 def hard_test() -> VerificationResult:
     """All pairs of a few people in hard pictures: scores of the two kinds that overlap enough to be seen."""
     hard = SETTINGS["hard"]
-    faces = strangers("open", SETTINGS["live_seed"], hard["people"], hard["difficulty"])
-    return evaluate_pairs(embed(nets()[hard["net"]], faces), *all_pairs(faces.labels), identities=faces.labels)
+    test = strangers("open", SETTINGS["live_seed"], hard["people"], hard["difficulty"])
+    return evaluate_pairs(embed(nets()[hard["net"]], test), *all_pairs(test.labels), identities=test.labels)
 
 
 def assets(folder: Path) -> None:
