@@ -43,7 +43,9 @@ def pull_figure(margin: float = 0.5, scales: tuple[int, ...] = (8, 16, 64)) -> F
     fig, axes = plt.subplots(1, 1 + len(scales), figsize=(10, 3.2), sharey=True)
     theta = torch.linspace(0.002, math.radians(150), 720, dtype=torch.float64)
     for stem, options in alike(margin).items():
-        target, falls = derivative(get(stem, 2, 2, scale=1.0, **options), theta)
+        head = get(stem, 2, 2, scale=1.0, **options)
+        assert isinstance(head, MarginHead)
+        target, falls = derivative(head, theta)
         style = figures.line(stem) | ({"linestyle": (0, (3, 3))} if stem == "cosface" else {})  # over NormFace's
         for ax, curve in zip(axes, [falls, *(missing(target, s) * falls for s in scales)], strict=True):
             ax.plot(theta.rad2deg(), curve, **style)
