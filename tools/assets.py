@@ -17,7 +17,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # also when started as a script
 
-from tools.results import ENVIRONMENT, Failed, chosen, load  # noqa: E402
+from tools.chapters import Failed, chosen, reports  # noqa: E402
+from tools.results import ENVIRONMENT, chapters_with_experiments, load  # noqa: E402
 
 
 def draw(course: Path, name: str) -> list[Path]:
@@ -40,6 +41,7 @@ def draw(course: Path, name: str) -> list[Path]:
     return [target / file.name for file in files]
 
 
+@reports
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Draw the stored pictures and animations of the chapters.")
     parser.add_argument("names", nargs="*", help="12_arcface or 12; all experiments where none is named")
@@ -47,13 +49,9 @@ def main(arguments: list[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     os.environ.update(ENVIRONMENT, MPLBACKEND="agg")
     course = args.course.resolve()
-    try:
-        for name in chosen(course, args.names):
-            for path in draw(course, name):
-                print(f"{path.stat().st_size / 1000:7.1f} kB  {path.name}")
-    except Failed as error:
-        print(error, file=sys.stderr)
-        return 1
+    for name in chosen(args.names, list(chapters_with_experiments(course))):
+        for path in draw(course, name):
+            print(f"{path.stat().st_size / 1000:7.1f} kB  {path.name}")
     return 0
 
 

@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # also when started as a script
 
 from tools import chapters  # noqa: E402
-from tools.chapters import Cell  # noqa: E402
+from tools.chapters import Cell, Failed, chosen  # noqa: E402
 
 CELL_SECONDS = 600  # a cell that takes longer hangs
 STORED_BUDGET = "cpu"
@@ -37,10 +37,6 @@ BUDGETS = ("smoke", "cpu", "full")
 KERNELSPEC = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 PERSONAL = ("FACELEARN_DATA", "FACELEARN_FIGURES", "FACELEARN_LANG", "FACELEARN_PROGRESS", "JPY_", "MPL", "PYTEST_")
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
-
-
-class Failed(Exception):
-    """A chapter that could not be run or published; the message is for people."""
 
 
 def environment(budget: str) -> dict[str, str]:
@@ -60,7 +56,7 @@ def sources(course: Path, name: str) -> dict[str, list[Cell]]:
     first, *others = pages.values()
     for other in others:
         for a, b in zip(first, other, strict=False):
-            if (a.kind, a.options) != (b.kind, b.options) or (a.kind == "code" and a.source != b.source):
+            if (a.kind, a.options) != (b.kind, b.options) or (a.kind == "code" and a.shared != b.shared):
                 raise Failed(f"cell {a.index} ({a.first_line!r} / {b.first_line!r}) is not the same in both languages")
         if len(first) != len(other):
             raise Failed(f"the languages have {len(first)} and {len(other)} cells")
@@ -132,6 +128,7 @@ def publish(course: Path, name: str, pages: dict[str, list[Cell]], executed: nbf
     for language, cells in pages.items():
         book = notebook(name, cells, stored)
         book.metadata["language_info"] = executed.metadata["language_info"]
+        book.metadata["facelearn"] = {"code": chapters.code_hashes(cells)}  # for the gate: of this code are the outputs
         nbformat.validate(book)
         texts[course / language / f"{name}.ipynb"] = nbformat.writes(book) + "\n"
     for path, text in texts.items():
@@ -159,21 +156,12 @@ def sync(course: Path, name: str) -> None:
     cells = next(iter(pages.values()))
     old = [cell for cell in executed.cells if cell.cell_type == "code"]
     new = [cell for cell in cells if cell.kind == "code"]
-    if [cell.source for cell in old] != [cell.source for cell in new]:
-        raise Failed("code cells changed since the outputs were stored: execute the chapter")
+    if foreign := chapters.foreign_output(cells, path):
+        raise Failed(foreign)
     # Prose cells may have come or gone: line the stored code cells up with the places they have now.
     by_place = dict(zip((cell.index for cell in new), old, strict=True))
     executed.cells = [by_place.get(cell.index, nbformat.v4.new_markdown_cell("")) for cell in cells]
     publish(course, name, pages, executed)
-
-
-def chosen(course: Path, wanted: list[str]) -> list[str]:
-    """Full names of the chapters meant by `12_arcface` or `12`; all where nothing is named."""
-    known = chapters.names(course)
-    names = [next((name for name in known if want in (name, name[:2])), want) for want in wanted]
-    if unknown := sorted(set(names) - set(known)):
-        raise Failed(f"unknown chapter {', '.join(unknown)}: expected one of {', '.join(known) or 'none'}")
-    return names or known
 
 
 def _job(course: Path, name: str, budget: str, keep: bool) -> tuple[float, str]:
@@ -185,11 +173,12 @@ def _job(course: Path, name: str, budget: str, keep: bool) -> tuple[float, str]:
         else:
             execute(course, name, budget)
         problem = ""
-    except (Failed, OSError, ValueError) as error:
+    except (Failed, OSError) as error:
         problem = str(error)
     return time.perf_counter() - start, problem
 
 
+@chapters.reports
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Run chapters and store their outputs for both languages.")
     parser.add_argument("names", nargs="*", help="12_arcface or 12; all chapters where none is named")
@@ -199,12 +188,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--course", type=Path, default=ROOT / "course", help="folder of the course")
     args = parser.parse_args(arguments)
     course = args.course.resolve()
-    failures = 0
-    try:
-        names = chosen(course, args.names)
-    except Failed as error:
-        print(error, file=sys.stderr)
-        return 1
+    names, failures = chosen(args.names, chapters.names(course)), 0
     with ProcessPoolExecutor(max(1, args.jobs)) as pool:
         jobs = {name: pool.submit(_job, course, name, args.budget, args.sync) for name in names}
         for name, job in jobs.items():

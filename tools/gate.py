@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # also when started as a script
 
 from tools import chapters  # noqa: E402
-from tools.chapters import Cell  # noqa: E402
+from tools.chapters import Cell, Failed  # noqa: E402
 
 NOTEBOOK_BYTES, FIGURE_BYTES = 1_000_000, 150_000
 LOCK_COLUMNS = ["chapter", "cell", "en", "zh", "reviewer"]
@@ -83,7 +83,7 @@ def parity(en: list[Cell], zh: list[Cell]) -> Iterator[str]:
         if a.options != b.options:
             yield f"{where}: tags or jupyter settings: en {a.options}, zh {b.options}"
         if a.kind == "code":
-            if a.source != b.source:
+            if a.shared != b.shared:
                 yield f"{where}: code differs: `python tools/chapters.py copy-code` makes it one again"
             continue
         for (name, ours), theirs in zip(_facts(a).items(), _facts(b).values(), strict=True):
@@ -128,30 +128,27 @@ def notebook(source: list[Cell], path: Path) -> Iterator[str]:
         return
     if (size := path.stat().st_size) > NOTEBOOK_BYTES:
         yield f"{path.name} has {size:,} bytes: at most {NOTEBOOK_BYTES:,}"
-    cells = chapters.read(path)
-    if len(cells) != len(source):
-        yield f"number of cells: .md has {len(source)}, .ipynb has {len(cells)}"
-    count = 0
-    for a, b in zip(source, cells, strict=False):
-        where = f"cell {a.index} ({a.first_line!r})"
-        if (a.kind, a.source, a.options) != (b.kind, b.source, b.options):
-            yield f"{where}: .md and .ipynb differ"
-        if stamps := TIMESTAMPS & b.metadata.keys():
-            yield f"{where}: timestamps in the metadata: {sorted(stamps)}"
-        if b.kind != "code":
+    cells, count = chapters.read(path), 0
+    yield from chapters.differences(source, cells)
+    if foreign := chapters.foreign_output(source, path):
+        yield foreign
+    for cell in cells:
+        if stamps := TIMESTAMPS & cell.metadata.keys():
+            yield f"{cell.where}: timestamps in the metadata: {sorted(stamps)}"
+        if cell.kind != "code":
             continue
-        if b.source.strip():
+        if cell.source.strip():
             count += 1
-            if b.count != count:
-                yield f"{where}: execution count is {b.count}, expected {count}"
-        yield from (f"{where}: {problem}" for problem in _output_problems(b))
+            if cell.count != count:
+                yield f"{cell.where}: execution count is {cell.count}, expected {count}"
+        yield from (f"{cell.where}: {problem}" for problem in _output_problems(cell))
 
 
 def same_outputs(en: Path, zh: Path) -> Iterator[str]:
     """Executed once, published in both languages: the stored outputs are the same."""
     for a, b in zip(chapters.read(en), chapters.read(zh), strict=False):
         if a.kind == b.kind == "code" and a.outputs != b.outputs:
-            yield f"cell {a.index} ({a.first_line!r}): stored outputs of en and zh differ"
+            yield f"{a.where}: stored outputs of en and zh differ"
 
 
 # ---- 3. the staleness lock ----------------------------------------------------------------------------------------
@@ -170,7 +167,7 @@ def read_lock(course: Path) -> list[dict[str, str]]:
         rows = list(csv.DictReader(file))
     for row in rows:
         if list(row) != LOCK_COLUMNS or not REVIEWER.fullmatch(row["reviewer"] or ""):
-            raise ValueError(f"{path}: expected {', '.join(LOCK_COLUMNS)} (NAME: what was compared), found {row}")
+            raise Failed(f"{path}: expected {', '.join(LOCK_COLUMNS)} (NAME: what was compared), found {row}")
     return rows
 
 
@@ -200,17 +197,17 @@ def stale(name: str, en: list[Cell], zh: list[Cell], lock: list[dict[str, str]],
 def accept(course: Path, name: str, reviewer: str, *, cell: int | None = None, slug: str) -> int:
     """Record that the two texts (of one cell, or of all stale cells) say the same; return how many were new."""
     if not REVIEWER.fullmatch(reviewer):
-        raise ValueError(f'reviewer={reviewer!r}: expected "NAME: what was compared"')
+        raise Failed(f'reviewer={reviewer!r}: expected "NAME: what was compared"')
     en, zh = (chapters.read(course / lang / f"{name}.md") for lang in chapters.LANGUAGES)
     if [c.kind for c in en] != [c.kind for c in zh]:
-        raise ValueError(f"{name}: the two languages have different cells: mend that first")
+        raise Failed(f"{name}: the two languages have different cells: mend that first")
     fresh = [
         dict(zip(LOCK_COLUMNS, (name, str(a.index), print_en, print_zh, reviewer.strip()), strict=True))
         for a, _, print_en, print_zh in _prints(en, zh, slug)
         if cell in (None, a.index)
     ]
     if not fresh:
-        raise ValueError(f"cell={cell}: {name} has no Markdown cell with that number")
+        raise Failed(f"cell={cell}: {name} has no Markdown cell with that number")
     lock = read_lock(course)
     old = {(row["en"], row["zh"]): row["reviewer"] for row in lock if row["chapter"] == name}
     new = sum((row["en"], row["zh"]) not in old for row in fresh)
@@ -279,24 +276,21 @@ def check(name: str, course: Path, *, slug: str) -> list[str]:
     return [f"{name}: {problem}" for step in steps for problem in step()]
 
 
-def main() -> int:
+@chapters.reports
+def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Hold the two languages of the course together.")
-    parser.add_argument("names", nargs="*", help="chapters, e.g. 12_arcface; all where none is named")
+    parser.add_argument("names", nargs="*", help="12_arcface or 12, or a page; all where none is named")
     parser.add_argument("--accept", metavar="NAME", help="record that both texts were read side by side")
     parser.add_argument("--cell", type=int, help="with --accept: this cell only")
     parser.add_argument("--reviewer", default="", help='with --accept: "NAME: what was compared"')
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     course, slug = ROOT / "course", chapters.repository()
-    try:
-        if args.accept:
-            new = accept(course, args.accept, args.reviewer, cell=args.cell, slug=slug)
-            print(f"{args.accept}: {new} pairs accepted")
-            return 0
-        every = chapters.names(course) + chapters.pages(course)
-        problems = [p for name in args.names or every for p in check(name, course, slug=slug)]
-    except (OSError, ValueError) as error:
-        print(error, file=sys.stderr)
-        return 1
+    known = chapters.names(course) + chapters.pages(course)
+    if args.accept:
+        (name,) = chapters.chosen([args.accept], known)
+        print(f"{name}: {accept(course, name, args.reviewer, cell=args.cell, slug=slug)} pairs accepted")
+        return 0
+    problems = [p for name in chapters.chosen(args.names, known) for p in check(name, course, slug=slug)]
     print("\n".join(problems) or "both languages agree")
     return bool(problems)
 

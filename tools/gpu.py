@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import csv
 import io
-import json
 import os
 import subprocess
 import sys
@@ -24,14 +23,18 @@ from pathlib import Path
 
 import torch
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))  # also when started as a script
+
+from tools import chapters  # noqa: E402
+from tools.chapters import Chapter  # noqa: E402
+
 FIELDS = ("chapter", "outcome", "verdicts", "budget", "seconds", "device", "torch")
 
 
 def script(notebook: Path) -> str:
     """The code cells of a notebook, one after the other."""
-    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-    return "\n\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    return "\n\n".join(cell.source for cell in Chapter(notebook).code)
 
 
 def device_name() -> str:
@@ -67,16 +70,15 @@ def run(notebook: Path, budget: str) -> dict[str, str]:
     }
 
 
-def write_whole(path: Path, rows: list[dict[str, str]]) -> None:
+def table(rows: list[dict[str, str]]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, FIELDS, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    part = path.with_name(path.name + f".partial{os.getpid()}")
-    part.write_text(text.getvalue(), encoding="utf-8")
-    os.replace(part, path)
+    return text.getvalue()
 
 
+@chapters.reports
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("chapters", nargs="*", help="numbers or names, as 12 or 12_arcface; none: all")
@@ -84,19 +86,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=ROOT / "course" / "results" / "gpu.csv")
     options = parser.parse_args(arguments)
 
-    notebooks = sorted((ROOT / "course" / "en").glob("[0-9][0-9]_*.ipynb"))
-    if options.chapters:
-        known = {n.stem for n in notebooks} | {n.stem[:2] for n in notebooks}
-        if unknown := [c for c in options.chapters if c not in known]:
-            parser.error(f"no chapter {', '.join(unknown)}: expected one of {', '.join(n.stem for n in notebooks)}")
-        notebooks = [n for n in notebooks if n.stem in options.chapters or n.stem[:2] in options.chapters]
-
+    course = ROOT / "course"
+    names = chapters.chosen(options.chapters, chapters.names(course))
+    notebooks = [course / "en" / f"{name}.ipynb" for name in names]
     print(f"{len(notebooks)} chapters at the {options.budget} budget on {device_name()}")
     rows = []
     for notebook in notebooks:
         print(notebook.stem, flush=True)
         rows.append(run(notebook, options.budget))
-        write_whole(options.out, rows)  # after every chapter: an interrupted run keeps what it has
+        chapters.write_whole(options.out, table(rows))  # after every chapter: an interrupted run keeps what it has
         print(f"  {rows[-1]['outcome']} in {rows[-1]['seconds']} s, claims hold: {rows[-1]['verdicts'] or 'none made'}")
     return int(any(row["outcome"] != "ran" for row in rows))
 

@@ -26,7 +26,6 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
@@ -36,16 +35,14 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # also when started as a script
 
+from tools.chapters import Failed, chosen, reports  # noqa: E402
+
 # Set before torch is imported: one thread a process, and the experiment at its full size.
 ENVIRONMENT = {"FACELEARN_BUDGET": "full", "FACELEARN_PROGRESS": "0"} | dict.fromkeys(
     ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"
 )
 OWN_COLUMNS = ("seed", "settings_hash", "device", "torch", "seconds")
 Row = dict[str, Any]
-
-
-class Failed(Exception):
-    """What stopped the run; the message is for people."""
 
 
 # ---- experiments ----------------------------------------------------------------------------------------------------
@@ -60,18 +57,6 @@ def chapters_with_experiments(course: Path) -> dict[str, Path]:
                 raise Failed(f"{file}: CHAPTER is {match[1]!r}, expected NN_{file.stem}")
             found[match[1]] = file
     return dict(sorted(found.items()))
-
-
-def chosen(course: Path, wanted: Iterable[str]) -> list[str]:
-    """Full names of the chapters meant by `12_arcface` or `12`; all where nothing is named."""
-    known = list(chapters_with_experiments(course))
-    names = [next((name for name in known if want in (name, name[:2])), want) for want in wanted]
-    if unknown := sorted(set(names) - set(known)):
-        raise Failed(
-            f"no experiment for chapter {', '.join(unknown)} in {course / 'experiments'}: "
-            f"there are {', '.join(known) or 'none'}"
-        )
-    return names or known
 
 
 def load(course: Path, name: str) -> ModuleType:
@@ -251,6 +236,7 @@ def _words(setting: Row, seed: int) -> str:
     return " ".join([*(f"{name}={value}" for name, value in setting.items()), f"seed={seed}"])
 
 
+@reports
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Run a chapter's whole experiment and store its table.")
     parser.add_argument("names", nargs="*", help="12_arcface or 12; all experiments where none is named")
@@ -261,11 +247,8 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ.update(ENVIRONMENT)
     course = args.course.resolve()
     try:
-        for name in chosen(course, args.names):
+        for name in chosen(args.names, list(chapters_with_experiments(course))):
             full_run(course, name, args.jobs, args.fresh)
-    except Failed as error:
-        print(error, file=sys.stderr)
-        return 1
     except KeyboardInterrupt:
         print("stopped; finished rows are kept, the same command goes on", file=sys.stderr)
         return 130

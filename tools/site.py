@@ -17,7 +17,6 @@ import re
 import shutil
 import subprocess
 import sys
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -50,13 +49,13 @@ def gather(language: str, source: Path) -> None:
     """All pages of one language, as Sphinx reads them."""
     for page in (COURSE / language).glob("[!0-9]*.md"):
         (source / page.name).write_text(for_the_site(page.read_text(encoding="utf-8"), language), encoding="utf-8")
-    for path in site_pages.written(language):
-        book = json.loads(path.read_text(encoding="utf-8"))
-        describe_figures(book["cells"])
+    for chapter in site_pages.written(language):
+        book = json.loads(chapter.path.read_text(encoding="utf-8"))
+        describe_figures(book["cells"], chapter)
         for cell in book["cells"]:
             if cell["cell_type"] == "markdown":
                 cell["source"] = for_the_site("".join(cell["source"]), language)
-        (source / path.name).write_text(json.dumps(book, ensure_ascii=False), encoding="utf-8")
+        (source / chapter.path.name).write_text(json.dumps(book, ensure_ascii=False), encoding="utf-8")
     for name, write in MADE.items():
         (source / f"{name}.md").write_text(write(language), encoding="utf-8")
     parts = {"chapters": site_pages.short_list, "sets": site_pages.sets, "tree": lambda _: toctrees(language, source)}
@@ -76,13 +75,11 @@ def for_the_site(text: str, language: str) -> str:
     return EXPLORER.sub(frame, SWITCH.sub("", text.replace("](../assets/", "](assets/")))
 
 
-def describe_figures(cells: list[dict[str, Any]]) -> None:
+def describe_figures(cells: list[dict[str, Any]], chapter: chapters.Chapter) -> None:
     """Give every figure in the outputs the caption that follows it as its alternative text."""
-    for cell, after in pairwise(cells):
-        shown = [kind for output in cell.get("outputs", []) for kind in output.get("data", {})]
-        if any(kind.startswith("image/") for kind in shown) and after["cell_type"] == "markdown":
-            caption = "".join(after["source"]).split("\n\n")[0]
-            cell["metadata"]["mystnb"] = {"image": {"alt": plain(caption)}}
+    for figure in chapter.figures:
+        if figure.above and figure.above.pictures:
+            cells[figure.above.index]["metadata"]["mystnb"] = {"image": {"alt": plain(figure.caption)}}
 
 
 def plain(markdown: str) -> str:
@@ -114,7 +111,7 @@ def toctrees(language: str, source: Path) -> str:
     words = site_pages.WORDS[language]
     there = {path.stem for path in source.iterdir()} | {path.stem for path in (SITE / "pages" / language).iterdir()}
     groups = {key: [name for name in names if name in there] for key, names in GROUPS.items()}
-    groups["course"] += [path.stem for path in site_pages.written(language)]
+    groups["course"] += [chapter.name for chapter in site_pages.written(language)]
     named = {name for names in groups.values() for name in names}
     groups["reference"] += sorted(path.stem for path in source.glob("*.md") if path.stem not in named | {"index"})
     lines = []
@@ -128,7 +125,7 @@ def static(folder: Path) -> None:
     """MathJax and its fonts from the installed package, and the explorer: nothing comes from another server."""
     spec = importlib.util.find_spec("sphinx-mathjax-offline")
     if spec is None or spec.origin is None:
-        raise SystemExit("site: sphinx-mathjax-offline is not installed; `make setup` installs it")
+        raise chapters.Failed("site: sphinx-mathjax-offline is not installed; `make setup` installs it")
     mathjax = Path(spec.origin).parent / "static" / "mathjax"
     fonts = Path("output/chtml/fonts/woff-v2")
     (folder / "mathjax").mkdir(parents=True, exist_ok=True)
@@ -167,18 +164,20 @@ def build(out: Path, languages: tuple[str, ...]) -> None:
         running.append(subprocess.Popen([*command, *doctrees, str(source), str(out / language)], env=environment))
     codes = [process.wait() for process in running]  # all of them, also where the first has failed
     if any(codes):
-        raise SystemExit("site: Sphinx found something wrong, see above")
+        raise chapters.Failed("site: Sphinx found something wrong, see above")
     start_page(out)
 
 
-def main() -> None:
+@chapters.reports
+def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--out", type=Path, default=ROOT / "_site")
     parser.add_argument("--only", choices=LANGUAGES, help="one language alone")
     options = parser.parse_args()
     build(options.out.resolve(), (options.only,) if options.only else LANGUAGES)
     print(f"site: {options.out / 'index.html'}")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -9,9 +9,9 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 from tools import chapters
+from tools.chapters import Chapter
 
 ROOT = Path(__file__).resolve().parents[1]
 COURSE = ROOT / "course"
@@ -32,50 +32,18 @@ def on_github(path: str) -> str:
 # ---- chapters -------------------------------------------------------------------------------------------------------
 
 
-class Chapter(NamedTuple):
-    """What the list says of a chapter; all of it stands in the chapter itself."""
-
-    name: str  # 12_arcface
-    title: str
-    needs: str  # Markdown
-    reading: str  # minutes
-    running: str  # minutes
-    links: dict[str, str]  # "colab" and "binder"
-
-
-def written(language: str) -> list[Path]:
-    """The chapters of a language, in course order."""
-    return sorted((COURSE / language).glob("[0-9][0-9]_*.ipynb"))
-
-
-def chapter(path: Path) -> Chapter:
-    """What a notebook says of itself. ValueError where something is missing."""
-    cells = chapters.read(path)
-    text = "\n\n".join(cell.source for cell in cells if cell.kind == "markdown")
-    code = "\n".join(cell.source for cell in cells if cell.kind == "code")
-    title = re.search(r"^# (.+)$", text, re.M)
-    goals = re.search(r"^## (?:You will be able to|学完你能)\n(.+?)(?=^## |\Z)", text, re.M | re.S)
-    last = goals[1].strip().split("\n\n")[-1] if goals else ""
-    needs = re.match(r"(?:You need|[一-鿿]{2,8}：)\s*(.+?)[.。](?=[^.。]*?(\d+)\s*(?:minutes|分钟))", last, re.S)
-    running = re.search(r"lesson\.start\([^)]*minutes=([\d.]+)", code)
-    links = {kind: re.search(rf"\((https://{kind}[^)]+)\)", text) for kind in ("colab", "mybinder")}
-    targets = {kind: found[1] for kind, found in links.items() if found}
-    if not (title and needs and running and len(targets) == 2):
-        raise ValueError(
-            f"{path.parent.name}/{path.name}: expected a title, links to Colab and Binder, lesson.start(minutes=...), "
-            "and as last paragraph of the goals `You need ... About 60 minutes.` or its like in Chinese"
-        )
-    return Chapter(path.stem, title[1], needs[1].replace("\n", " "), needs[2], running[1], targets)
+def written(language: str) -> list[Chapter]:
+    """The executed chapters of a language, in course order."""
+    return [Chapter(COURSE / language / f"{name}.md").executed for name in chapters.names(COURSE)]
 
 
 def contents(language: str) -> str:
     """The list of chapters: number, title, what is needed, minutes, where to run it."""
     words = WORDS[language]
     rows = [f"| | {' | '.join(words['chapter_columns'])} |", "|---" * 6 + "|"]
-    for path in written(language):
-        one = chapter(path)
-        run = " · ".join(f"[{name}]({one.links[kind]})" for kind, name in (("colab", "Colab"), ("mybinder", "Binder")))
-        cells = (one.name[:2], f"[{one.title}]({path.name})", one.needs, one.reading, one.running, run)
+    for one in written(language):
+        run = " · ".join(f"[{name}]({one.badges[kind]})" for kind, name in (("colab", "Colab"), ("mybinder", "Binder")))
+        cells = (one.name[:2], f"[{one.title}]({one.path.name})", one.needs, str(one.minutes), one.running, run)
         rows.append(f"| {' | '.join(cells)} |")
     listed = "\n".join(rows)
     return f"{NO_TOC}# {words['course']}\n\n{words['course_lead']}\n\n{listed}\n\n{words['course_note']}\n"
@@ -83,7 +51,7 @@ def contents(language: str) -> str:
 
 def short_list(language: str) -> str:
     """Number and title of each chapter as links, for the landing page."""
-    return "\n".join(f"- [{path.name[:2]} · {chapter(path).title}]({path.name})" for path in written(language))
+    return "\n".join(f"- [{one.name[:2]} · {one.title}]({one.path.name})" for one in written(language))
 
 
 # ---- losses ---------------------------------------------------------------------------------------------------------
@@ -123,7 +91,7 @@ def api_link(stem: str) -> str:
 def loss_names(row: dict[str, str], language: str) -> str:
     """Name, paper, chapter and file of a loss, one under the other."""
     words = WORDS[language]
-    there = {path.name[:2]: path.name for path in written(language)}
+    there = {one.name[:2]: one.path.name for one in written(language)}
     year = re.search(r"(?:19|20)\d\d", row["key"])
     number = words["chapter_number"].format(row["chapter"])
     file = f"{row['stem']}.py"
@@ -171,7 +139,7 @@ def sets(language: str) -> str:
     heading = {"en": "English", "zh": "中文"}[language]
     found = re.search(rf"^## {heading}\n(.+?)(?=^## |\Z)", text, re.M | re.S)
     if not found:
-        raise ValueError(f"data_scripts/README.md: expected a section `## {heading}`")
+        raise chapters.Failed(f"data_scripts/README.md: expected a section `## {heading}`")
     return re.sub(r"\]\((\w+\.py)\)", lambda m: f"]({on_github(f'data_scripts/{m[1]}')})", found[1].strip())
 
 

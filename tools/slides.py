@@ -36,9 +36,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # also when started as a script
 
 from tools import chapters  # noqa: E402
-from tools.chapters import Cell  # noqa: E402
-from tools.execute import Failed, chosen  # noqa: E402
-from tools.lint import SECTIONS  # noqa: E402
+from tools.chapters import HEADINGS, Cell, Failed, chosen  # noqa: E402
 
 OUTPUT_LINES, BESIDE_FIGURE = 12, 2  # what is printed and longer is shown in the notebook
 SLIDE, PARAGRAPH, CAPTION, TITLE = (
@@ -231,7 +229,7 @@ class Deck:
     def __init__(self, name: str, language: str, course: Path) -> None:
         self.name, self.language, self.course = name, language, course
         self.words = WORDS[language]
-        self.canonical = {getattr(section, language): section.en for section in SECTIONS}
+        self.canonical = {heading[language == "zh"]: heading[0] for heading in HEADINGS.items()}
         self.slides: list[Slide] = []
         self.section = self.heading = self.title = ""  # English name of the section; its heading; that of the step
         cells = chapters.read(course / language / f"{name}.ipynb")
@@ -441,7 +439,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     course = ROOT / "course"
     try:
-        names = chosen(course, options.names)
+        names = chosen(options.names, chapters.names(course))
         decks = build(names, course, options.out, (options.only,) if options.only else chapters.LANGUAGES)
     except (Failed, OSError, ValueError) as error:
         print(error, file=sys.stderr)

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import ast
-import copy
 import hashlib
 import json
 import re
@@ -22,7 +21,7 @@ import sys
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import nbformat
 
@@ -30,59 +29,33 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # also when started as a script
 
 from tools import chapters  # noqa: E402
+from tools.chapters import Chapter, Exercise, Failed, Page  # noqa: E402
 
 MANIFEST = "handout.json"
 FOR_TEACHERS = ("grading", "instructor")  # pages that no handout holds
-DETAILS = re.compile(r"\s*<details>\s*<summary>([^<]*)</summary>.*?</details>", re.S)
-ANSWER = {"Answer", "答案"}
-TITLE = re.compile(r"^### (\d+) · (.+?)\s*★", re.M)
 Files = dict[str, bytes]  # path in the tree -> content
-
-
-class Failed(Exception):
-    """What kept the tree from being written; the message is for people."""
 
 
 # ---- one notebook -------------------------------------------------------------------------------------------------
 
 
-class Exercise(NamedTuple):
-    """What a chapter says of one exercise; `number` counts from 1, as the checks do."""
-
-    number: int
-    title: str
-    stars: int
-    stub: Any  # the code cell tagged `exercise`
-    solution: Any  # the code cell tagged `solution`
+def solved(chapter: Chapter) -> set[int]:
+    """The cells with solutions, one to each exercise."""
+    tagged = {cell.index for cell in chapter.cells if "solution" in cell.tags}
+    if stray := tagged - {exercise.solution.index for exercise in chapter.exercises}:
+        raise Failed(f"{chapter.where}: cell {min(stray)} is tagged solution: expected it under an exercise")
+    return tagged
 
 
-def tags(cell: Any) -> list[str]:
-    return list(cell.metadata.get("tags", []))
-
-
-def exercises(book: Any) -> list[Exercise]:
-    """The exercises of a notebook: each a heading, a cell tagged `exercise`, and next to it one tagged `solution`."""
-    found: list[Exercise] = []
-    title, stars = "", 1
-    for cell, after in zip(book.cells, [*book.cells[1:], None], strict=True):
-        if cell.cell_type == "markdown" and (headings := TITLE.findall(cell.source)):
-            title, stars = headings[-1][1].strip(), max(1, cell.source[cell.source.rindex("### ") :].count("★"))
-        if "exercise" in tags(cell):
-            if after is None or "solution" not in tags(after):
-                raise Failed(f"cell {cell.id}: expected the cell after an exercise to be tagged solution")
-            found.append(Exercise(len(found) + 1, title, stars, cell, after))
-    if (solutions := sum("solution" in tags(cell) for cell in book.cells)) != len(found):
-        raise Failed(f"{solutions} cells are tagged solution, {len(found)} exercise: expected one each")
-    return found
-
-
-def for_students(book: Any, language: str) -> Any:
+def for_students(chapter: Chapter) -> Any:
     """The notebook without solutions and answers. A reader writes in one place: the stub that the check is given."""
-    book = copy.deepcopy(book)
-    for exercise in exercises(book):
-        exercise.stub.source = open_stub(exercise, language)
-        exercise.stub.update(outputs=[], execution_count=None)
-    book.cells = [cell for cell in book.cells if "solution" not in tags(cell)]
+    book = nbformat.read(chapter.path, as_version=4)
+    for exercise in chapter.exercises:
+        stub = book.cells[exercise.stub.index]
+        stub.source = open_stub(exercise, chapter.language)
+        stub.update(outputs=[], execution_count=None)
+    solutions = solved(chapter)
+    book.cells = [cell for index, cell in enumerate(book.cells) if index not in solutions]
     for cell in book.cells:
         if cell.cell_type == "markdown":
             cell.source = without_answers(cell.source)
@@ -91,7 +64,7 @@ def for_students(book: Any, language: str) -> Any:
 
 def without_answers(source: str) -> str:
     """Markdown without its folded answers; other folded parts, a hint say, stay."""
-    return DETAILS.sub(lambda match: "" if match[1].strip() in ANSWER else match[0], source)
+    return chapters.FOLDED.sub(lambda match: "" if match[1].strip() in chapters.ANSWER else match[0], source)
 
 
 def open_stub(exercise: Exercise, language: str) -> str:
@@ -99,7 +72,7 @@ def open_stub(exercise: Exercise, language: str) -> str:
     source = exercise.stub.source
     places = [(f, f.body[-1]) for f in ast.walk(ast.parse(source)) if isinstance(f, ast.FunctionDef) and _open(f)]
     if not places:
-        raise Failed(f"exercise {exercise.number}: expected a function whose body is `...` to be written")
+        raise Failed(f"{exercise.where}: expected a function whose body is `...` to be written")
     lines = source.splitlines()
     for function, blank in sorted(places, key=lambda place: -place[1].lineno):
         words = {
@@ -122,19 +95,21 @@ def _open(function: ast.FunctionDef) -> bool:
 # ---- a notebook as an assignment ----------------------------------------------------------------------------------
 
 
-def for_nbgrader(book: Any, name: str, language: str, here: set[str]) -> Any:
+def for_nbgrader(chapter: Chapter, here: set[str]) -> Any:
     """The notebook in nbgrader's source form: per exercise an answer, its solution marked, and a cell that grades it.
 
     nbgrader itself takes the solutions out (`generate_assignment`). One point a star. `here` are the files beside the
     notebook: links to anything else, badges too, become plain text.
     """
-    book = copy.deepcopy(book)
-    cells = [_locked(_code(f"{name}-language", _LANGUAGE_CELL.format(language=language)), "language")]
-    known = {exercise.stub.id: exercise for exercise in exercises(book)}
-    for cell in book.cells:
-        if cell.id in known:
-            cells += _graded(known[cell.id], name)
-        elif "solution" not in tags(cell):
+    book = nbformat.read(chapter.path, as_version=4)
+    first = _code(f"{chapter.name}-language", _LANGUAGE_CELL.format(language=chapter.language))
+    cells = [_locked(first, "language")]
+    known = {exercise.stub.index: exercise for exercise in chapter.exercises}
+    solutions = solved(chapter)
+    for index, cell in enumerate(book.cells):
+        if index in known:
+            cells += _graded(known[index], cell, chapter.name)
+        elif index not in solutions:
             if cell.cell_type == "markdown":
                 cell.source = _relinked(without_answers(cell.source), here)
             cells.append(cell)
@@ -163,23 +138,25 @@ def _locked(cell: Any, grade_id: str, **options: Any) -> Any:
     return _nbgrader(cell, grade_id, locked=True, **options)
 
 
-def _graded(exercise: Exercise, name: str) -> list[Any]:
+def _graded(exercise: Exercise, answer: Any, name: str) -> list[Any]:
     """The answer, with the course's solution between nbgrader's marks, and the check as the cell that gives points."""
     stem, label = name.partition("_")[2], f"ex{exercise.number}"
-    calls = [n for n in ast.parse(exercise.stub.source).body if _checks(n, stem, label)]
+    calls = [n for n in ast.parse(exercise.stub.source).body if _given(n, stem, label)]
     if len(calls) != 1:
-        raise Failed(f"{label}: expected one statement check.{stem}.{label}(function) in the exercise")
+        raise Failed(f"{exercise.where}: expected one statement check.{stem}.{label}(function)")
     check = ast.unparse(calls[0])
-    answer = nbformat.from_dict(exercise.stub)
     answer.source, answer.outputs, answer.execution_count = _answer(exercise, stem, label), [], None
     points = _code(f"{answer.id}-points", f"assert {check}")
     _locked(points, f"{label}-points", grade=True, points=exercise.stars)
     return [_nbgrader(answer, label, solution=True), points]
 
 
-def _checks(node: ast.stmt, stem: str, label: str) -> bool:
+def _given(node: ast.stmt, stem: str, label: str) -> str | None:
+    """What a statement hands to the check: `mine` of `check.arcface.ex1(mine)`; None where it is another statement."""
     call = node.value if isinstance(node, ast.Expr) else None
-    return isinstance(call, ast.Call) and ast.unparse(call.func) == f"check.{stem}.{label}" and len(call.args) == 1
+    if isinstance(call, ast.Call) and ast.unparse(call.func) == f"check.{stem}.{label}" and len(call.args) == 1:
+        return ast.unparse(call.args[0])
+    return None
 
 
 def _answer(exercise: Exercise, stem: str, label: str) -> str:
@@ -188,15 +165,14 @@ def _answer(exercise: Exercise, stem: str, label: str) -> str:
     What the solution defines before its check becomes a part of the body; what it tries out after it is left away.
     """
     tree = ast.parse(exercise.solution.source)
-    at = next((i for i, node in enumerate(tree.body) if _checks(node, stem, label)), None)
-    if at is None:
-        raise Failed(f"{label}: expected check.{stem}.{label}(function) in the solution")
-    given = ast.unparse(tree.body[at].value.args[0])
+    at, given = next(((i, given) for i, n in enumerate(tree.body) if (given := _given(n, stem, label))), (0, ""))
+    if not given:
+        raise Failed(f"{exercise.where}: expected check.{stem}.{label}(function) in the solution")
     functions = [n for n in tree.body[:at] if isinstance(n, ast.FunctionDef) and n.name == given]
     stubs = [n for n in ast.parse(exercise.stub.source).body if isinstance(n, ast.FunctionDef) and _open(n)]
     if len(functions) != 1 or len(stubs) != 1:
         raise Failed(
-            f"{label}: expected one function to be written, and one that solves it, given to the check by name"
+            f"{exercise.where}: expected one function to be written, and one that solves it, given to the check by name"
         )
     lines = exercise.solution.source.splitlines()
     helpers = [n for n in tree.body[:at] if n is not functions[0]]
@@ -270,8 +246,8 @@ def tree(root: Path, kind: str, language: str) -> Files:
     files = common(root)
     for code in chapters.LANGUAGES:
         for name in chapters.names(course):
-            source = course / code / f"{name}.ipynb"
-            text = source.read_bytes() if kind == "solutions" else _written(for_students(_book(source), code))
+            chapter = Chapter(course / code / f"{name}.md").executed
+            text = chapter.path.read_bytes() if kind == "solutions" else _written(for_students(chapter))
             files[f"{code}/{name}.ipynb"] = text
         for page in sorted((course / code).glob("*.md")):
             if page.stem not in (*FOR_TEACHERS, *chapters.names(course)):
@@ -323,33 +299,28 @@ def _targets(page: str, content: bytes) -> list[str]:
 def start_page(root: Path, kind: str, language: str) -> str:
     """The README of a handout: what it is, how to begin, every chapter and page."""
     words, course = WORDS[language], root / "course"
-    books = [course / language / f"{name}.ipynb" for name in chapters.names(course)]
-    pages = [course / language / f"{name}.md" for name in [*chapters.pages(course), "references"]]
+    books = [Page(course / language / f"{name}.ipynb") for name in chapters.names(course)]
+    pages = [Page(course / language / f"{name}.md") for name in [*chapters.pages(course), "references"]]
     lines = [f"# {words['title']}", words[kind], words["start"], f"## {words['chapters']}"]
-    lines.append("\n".join(f"- [{b.stem[:2]} {_title(b)}]({language}/{b.name})" for b in books))
-    pages = [page for page in pages if page.stem not in FOR_TEACHERS and page.is_file()]
-    lines += [f"## {words['pages']}", "\n".join(f"- [{_title(p)}]({language}/{p.name})" for p in pages)]
+    lines.append("\n".join(f"- [{book.name[:2]} {book.title}]({language}/{book.path.name})" for book in books))
+    pages = [page for page in pages if page.name not in FOR_TEACHERS and page.path.is_file()]
+    lines += [f"## {words['pages']}", "\n".join(f"- [{page.title}]({language}/{page.path.name})" for page in pages)]
     lines.append(words["licence"])
     return "\n\n".join(lines).replace("{slug}", chapters.repository(root)) + "\n"
-
-
-def _title(page: Path) -> str:
-    headings = [heading for cell in chapters.read(page) for heading in chapters.headings(cell.source)]
-    return next((text for level, text in headings if level == 1), page.stem)
 
 
 def assignments(root: Path, language: str, names: Iterable[str]) -> Files:
     """nbgrader's folder `source`: one assignment per chapter, each with all that its notebook needs beside it."""
     course, files = root / "course", Files()
     for name in names:
-        book = _book(course / language / f"{name}.ipynb")
+        chapter = Chapter(course / language / f"{name}.md").executed
         beside = {path: data for path, data in common(root).items() if _wanted(path, name)}
-        links = {t.partition("#")[0] for t in _targets(f"{name}.ipynb", _written(book))}
+        links = {t.partition("#")[0] for t in _targets(chapter.path.name, chapter.path.read_bytes())}
         pages = [path for path in sorted((course / language).glob("*.md")) if path.name in links]
         beside |= {page.name: b"" for page in pages}  # they link each other
         for page in pages:
             beside[page.name] = (_relinked(page.read_text(encoding="utf-8"), set(beside)) + "\n").encode()
-        beside[f"{name}.ipynb"] = _written(for_nbgrader(book, name, language, set(beside)))
+        beside[f"{name}.ipynb"] = _written(for_nbgrader(chapter, set(beside)))
         files |= {f"source/{name}/{path}": data for path, data in beside.items()}
     return files
 
@@ -357,12 +328,6 @@ def assignments(root: Path, language: str, names: Iterable[str]) -> Files:
 def _wanted(path: str, name: str) -> bool:
     """Of the assets only the chapter's own: every submission holds a copy."""
     return not path.startswith("assets/") or path.startswith(f"assets/{name[:2]}_")
-
-
-def _book(path: Path) -> Any:
-    if not path.is_file():
-        raise Failed(f"{path} is missing: `make execute` writes it")
-    return nbformat.read(path, as_version=4)
 
 
 def _written(book: Any) -> bytes:
@@ -423,15 +388,7 @@ def chosen_language(value: str) -> str:
     raise Failed(f"{found}: expected LANG=zh or LANG=en, for instance `make student LANG=zh`")
 
 
-def chosen(course: Path, wanted: list[str]) -> list[str]:
-    """Full names of the chapters meant by `12_arcface` or `12`; all where nothing is named."""
-    known = chapters.names(course)
-    names = [next((name for name in known if want in (name, name[:2])), want) for want in wanted]
-    if unknown := sorted(set(names) - set(known)):
-        raise Failed(f"unknown chapter {', '.join(unknown)}: expected one of {', '.join(known)}")
-    return names or known
-
-
+@chapters.reports
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Write the course for a class.")
     parser.add_argument("kind", choices=["student", "solutions", "nbgrader"])
@@ -441,22 +398,18 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--root", type=Path, default=ROOT, help="folder of the project")
     args = parser.parse_args(arguments)
     root = args.root.resolve()
-    try:
-        if args.chapters and args.kind != "nbgrader":
-            raise Failed(f"{args.kind}: chapters are not chosen one by one, since they link each other")
-        language = chosen_language(args.language)
-        if args.language != language:
-            print(f"LANG={args.language} is a locale: taken for {language}; LANG=zh and LANG=en say it outright")
-        suffix = "" if args.kind == "student" else f"-{args.kind}"
-        target = (args.out or root / "handout" / f"{language}{suffix}").absolute()
-        if args.kind == "nbgrader":
-            files = assignments(root, language, chosen(root / "course", args.chapters))
-        else:
-            files = tree(root, args.kind, language)
-        write(target, files, {"kind": args.kind, "language": language})
-    except (Failed, OSError) as error:
-        print(error, file=sys.stderr)
-        return 1
+    if args.chapters and args.kind != "nbgrader":
+        raise Failed(f"{args.kind}: chapters are not chosen one by one, since they link each other")
+    language = chosen_language(args.language)
+    if args.language != language:
+        print(f"LANG={args.language} is a locale: taken for {language}; LANG=zh and LANG=en say it outright")
+    suffix = "" if args.kind == "student" else f"-{args.kind}"
+    target = (args.out or root / "handout" / f"{language}{suffix}").absolute()
+    if args.kind == "nbgrader":
+        files = assignments(root, language, chapters.chosen(args.chapters, chapters.names(root / "course")))
+    else:
+        files = tree(root, args.kind, language)
+    write(target, files, {"kind": args.kind, "language": language})
     books = sum(name.endswith(".ipynb") for name in files)
     print(f"{target}: {books} notebooks, {len(files)} files")
     return 0

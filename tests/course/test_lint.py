@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tools import lint
+from tools.chapters import Chapter
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = lint.all_pages(ROOT)
@@ -15,6 +16,18 @@ PAGES = lint.all_pages(ROOT)
 def test_page(page):
     problems = lint.check(page)
     assert not problems, "\n" + "\n".join(problems)
+
+
+def test_every_chapter_begins_alike():
+    """The lines that fetch the course on Colab and find the experiments."""
+    starts = {}
+    for page in PAGES:
+        if isinstance(page, Chapter):
+            (cell,) = [cell for cell in page.section("") if cell.kind == "code"]
+            head, found, _ = cell.shared.partition('sys.path.insert(0, "..")\n')
+            assert found, page.where
+            starts.setdefault(head, []).append(page.where)
+    assert len(starts) == 1, starts
 
 
 def test_project():

@@ -14,7 +14,7 @@ import jupytext
 import nbformat
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from tools import gate, references
+from tools import chapters, gate, references
 
 NAME = "12_arcface"
 SLUG = "facelearn/facelearn"
@@ -54,7 +54,8 @@ def _both(en: str, zh: str, **metadata: Any) -> dict[str, Any]:
 
 
 def _code(source: str, *outputs: Any, **metadata: Any) -> dict[str, Any]:
-    return {"kind": "code", "en": source, "zh": source, "metadata": metadata, "outputs": list(outputs)}
+    zh = source.replace('/course/en"', '/course/zh"')
+    return {"kind": "code", "en": source, "zh": zh, "metadata": metadata, "outputs": list(outputs)}
 
 
 def _printed(text: str) -> Any:
@@ -76,7 +77,10 @@ def good_cells() -> list[dict[str, Any]]:
     figure = new_output("display_data", data={"image/png": PNG, "text/plain": "<figure>"})
     return [
         _both(_title("en", "ArcFace", "中文"), _title("zh", "ArcFace：一段弧", "English")),
-        _code('lesson.start("12_arcface", minutes=0.5)', _printed("budget cpu | device cpu\n")),
+        _code(
+            'os.chdir("facelearn/course/en")\nlesson.start("12_arcface", minutes=0.5)',
+            _printed("budget cpu | device cpu\n"),
+        ),
         _both("## One question\n\nWhat does an arc buy?", "## 一个问题\n\n一段弧能换来什么？"),
         _both("## You will be able to\n\n- turn $x$ by $m$", "## 学完你能\n\n- 把 $x$ 转过 $m$"),
         _both("## Predict first\n\nHow far?", "## 先猜\n\n有多远？"),
@@ -148,9 +152,11 @@ class Project:
         return new_notebook(cells=cells, metadata={"kernelspec": kernel})
 
     def write(self) -> Project:
+        """Source and notebook of both languages, as if just executed."""
         for lang in ("en", "zh"):
             book = self.notebook(lang)
             self.path(lang).write_text(jupytext.writes(book, fmt="md:myst"), encoding="utf-8")
+            book.metadata["facelearn"] = {"code": chapters.code_hashes(chapters.read(self.path(lang)))}
             nbformat.write(book, self.path(lang, "ipynb"))
         return self
 

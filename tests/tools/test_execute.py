@@ -115,7 +115,7 @@ def test_both_notebooks_are_their_sources_with_the_same_outputs(executed):
     for language in ("en", "zh"):
         source = chapters.read(executed / language / "90_line.md")
         stored = chapters.read(executed / language / "90_line.ipynb")
-        assert [(c.kind, c.source, c.metadata) for c in source] == [(c.kind, c.source, c.metadata) for c in stored]
+        assert [(c.kind, c.source, c.options) for c in source] == [(c.kind, c.source, c.options) for c in stored]
         assert [c.count for c in stored if c.kind == "code"] == [1, 2, 3, 4, 5]
     en, zh = (read(executed, language).cells for language in ("en", "zh"))
     assert [cell.get("outputs") for cell in en] == [cell.get("outputs") for cell in zh]
@@ -137,7 +137,7 @@ def test_what_the_cells_printed(executed):
 def test_nothing_stored_changes_from_run_to_run(executed):
     book = json.loads((executed / "en" / "90_line.ipynb").read_text(encoding="utf-8"))
     assert [cell["id"] for cell in book["cells"]] == [f"90_line-{i:02d}" for i in range(len(book["cells"]))]
-    assert set(book["metadata"]) == {"kernelspec", "language_info"}
+    assert set(book["metadata"]) == {"kernelspec", "language_info", "facelearn"}
     assert book["metadata"]["kernelspec"] == {
         "display_name": "Python 3 (ipykernel)",
         "language": "python",
@@ -214,7 +214,7 @@ def test_sync_refuses_changed_code_and_missing_notebooks(course):
     for language in ("en", "zh"):
         path = course / language / "90_line.md"
         path.write_text(path.read_text(encoding="utf-8").replace("1 / 0", "2 / 0"), encoding="utf-8")
-    with pytest.raises(execute.Failed, match="code cells changed"):
+    with pytest.raises(execute.Failed, match=r"cell 6 .* is of other code"):
         execute.sync(course, "90_line")
     (course / "en" / "90_line.ipynb").unlink()
     with pytest.raises(execute.Failed, match=r"90_line\.ipynb is missing"):
@@ -250,7 +250,7 @@ def test_one_language_alone_can_be_executed(course, no_kernel):
 def test_unknown_chapter(course, capsys):
     assert execute.main(["12_arcface", "--course", str(course)]) == 1
     assert "unknown chapter 12_arcface: expected one of 90_line" in capsys.readouterr().err
-    assert execute.chosen(course, ["90"]) == execute.chosen(course, []) == ["90_line"]
+    assert execute.chosen(["90"], ["90_line", "91_x"]) == execute.chosen([], ["90_line"]) == ["90_line"]
 
 
 def test_interrupted_writing_leaves_the_old_notebook(course, no_kernel, monkeypatch):

@@ -2,12 +2,19 @@
 
 import base64
 import json
+import os
+import re
+import shutil
+from pathlib import Path
 
 import pytest
+from jupytext.cli import jupytext as jupytext_command
 
 from tests.tools import made_up
-from tools import chapters, gate
+from tools import chapters, execute, gate
 from tools.gate import accept, read_lock
+
+COURSE = Path(__file__).resolve().parents[2] / "course"
 
 
 def replaced(project, lang, old, new):
@@ -75,6 +82,14 @@ def test_code_must_be_identical_to_the_byte(project):
     project.find("guess = None")["zh"] += "  # ..."
     project.write()
     only(project.gate(), "code differs", "cell 5")
+
+
+def test_only_the_folder_on_colab_follows_the_language(project):
+    start = project.find("os.chdir")
+    assert start["en"] != start["zh"]
+    start["zh"] = start["zh"].replace("minutes=0.5", "minutes=0.6")
+    project.write()
+    only(project.gate(), "code differs", "cell 1")
 
 
 def test_tags_and_jupyter_settings_must_be_identical(project):
@@ -199,6 +214,50 @@ def test_ordinary_output_is_no_path(project, text):
     edit_notebooks(project, set_output(1, stream(text)))
     edit_notebooks(project, set_output(2, picture(149_000)))
     assert project.gate() == []
+
+
+def edit_and_let_jupytext_sync(project, old, new):
+    """What JupyterLab does when a source is newer than its notebook."""
+    shutil.copy(COURSE / "jupytext.toml", project.course)
+    for lang in ("en", "zh"):
+        path = project.path(lang)
+        path.write_text(path.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
+        os.utime(project.path(lang, "ipynb"), (0, 0))
+        jupytext_command(["--quiet", "--sync", str(path)])
+
+
+def test_outputs_belong_to_the_code_above_them(project):
+    """New code over the old output in both notebooks: everything agrees but the hashes of what was executed."""
+    edit_and_let_jupytext_sync(project, "print(True)", "print(True and 1)")
+    for lang in ("en", "zh"):
+        (cell,) = [c for c in chapters.read(project.path(lang, "ipynb")) if "print(True" in c.source]
+        assert cell.source == "print(True and 1)"
+        assert cell.outputs[0]["text"] == "True\n"
+    only(project.gate(), f"cell {cell.index} ('print(True and 1)')", "of other code")
+    before = project.path("en", "ipynb").read_bytes()
+    with pytest.raises(chapters.Failed, match=r"print\(True and 1\).* of other code"):
+        execute.sync(project.course, made_up.NAME)  # does not launder it
+    assert project.path("en", "ipynb").read_bytes() == before
+
+
+def test_an_output_depends_on_all_code_above_it(project):
+    edit_and_let_jupytext_sync(project, "a1 = 1", "a1 = 2")  # itself without output
+    only(project.gate(), "('a1 = 2')", "of other code")
+
+
+def test_prose_may_change_and_code_may_not_be_taken_out(project):
+    edit_and_let_jupytext_sync(project, "Two points on a circle.", "Two points.")
+    assert all("since the last review" in problem for problem in project.gate())
+    for lang in ("en", "zh"):
+        text = project.path(lang).read_text(encoding="utf-8")
+        project.path(lang).write_text(re.sub(r"```\{code-cell\}[^`]*c = 1\n```\n", "", text), encoding="utf-8")
+    with pytest.raises(chapters.Failed, match="of other code, here or in a cell above"):
+        execute.sync(project.course, made_up.NAME)
+
+
+def test_outputs_of_an_unknown_run_are_refused(project):
+    edit_notebooks(project, lambda book: book["metadata"].pop("facelearn"))
+    only(project.gate(), "not made by `make execute`")
 
 
 def test_outputs_serve_both_languages(project):

@@ -4,11 +4,11 @@ import pytest
 
 from tests.tools import made_up
 from tools import lint, references
-from tools.lint import Page
+from tools.chapters import Chapter, Page
 
 
 def page(project, lang="en"):
-    return Page(project.path(lang), lang, project.root)
+    return Chapter(project.path(lang))
 
 
 def broken(project, start, old, new, *, lang="en", all_cells=False):
@@ -25,7 +25,7 @@ def written(project, text, lang="en"):
     """Problems of a page that holds just this text: the rules for every page, chapter or not."""
     path = project.course / lang / "page.md"
     path.write_text(text, encoding="utf-8")
-    return lint.check(Page(path, lang, project.root))
+    return lint.check(Page(path))
 
 
 def expect(problems, *parts):
@@ -106,7 +106,9 @@ def test_no_han_in_code(project, text):
         ("en", "# ArcFace", "](../zh/12_arcface.ipynb)", "](notation.md)", "no link to ../zh/12_arcface.ipynb"),
         ("en", "# ArcFace", "main/course/en/", "main/course/zh/", "no Colab badge"),
         ("en", "# ArcFace", "tree/course/en/", "tree/course/zh/", "no Binder badge"),
-        ("en", "lesson.start", "lesson.start", "lesson.begin", "title and banner"),
+        ("en", "os.chdir", "lesson.start", "lesson.begin", "title and banner"),
+        ("zh", "os.chdir", "course/zh", "course/en", "Colab begins in ['en']: expected one line os.chdir"),
+        ("en", "os.chdir", "facelearn/course/en", "content", "Colab begins in []"),
     ],
 )
 def test_sections(project, lang, start, old, new, message):

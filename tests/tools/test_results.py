@@ -176,8 +176,8 @@ def test_what_is_wrong_with_an_experiment_is_said(course, in_process, capsys, ol
 
 def test_unknown_chapter(course, capsys):
     assert results.main(["12_arcface", "--course", str(course)]) == 1
-    assert "no experiment for chapter 12_arcface" in capsys.readouterr().err
-    assert results.chosen(course, ["90"]) == results.chosen(course, ["90_line"]) == results.chosen(course, [])
+    assert "unknown chapter 12_arcface: expected one of 90_line" in capsys.readouterr().err
+    assert list(results.chapters_with_experiments(course)) == ["90_line"]
 
 
 # ---- stored pictures ----

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jupytext
 import nbformat
 import pytest
 from nbclient import NotebookClient
@@ -227,12 +228,16 @@ def test_an_assignment_marks_answers_and_points(trees, name):
 
 
 def test_an_answer_keeps_helpers_and_comments_and_leaves_out_what_is_tried_afterwards():
-    stub = new_code_cell('"""Doc."""\n\ndef mine(x, *, y=1):\n    """Say it."""\n    ...\n\ncheck.arcface.ex1(mine)')
-    solution = new_code_cell(
+    stub = '"""Doc."""\n\ndef mine(x, *, y=1):\n    """Say it."""\n    ...\n\ncheck.arcface.ex1(mine)'
+    solution = (
         "k = 2\n\ndef my_solution(x, *, y=1):\n    # twice\n    if x < 0:\n        return my_solution(-x)\n"
         "    return k * x + y  # and y\n\ncheck.arcface.ex1(my_solution)\nprint(my_solution(3))"
     )
-    exercise = student.Exercise(1, "t", 1, stub, solution)
+    cells = [
+        chapters.Cell(0, "code", stub, {"tags": ["exercise"]}),
+        chapters.Cell(1, "code", solution, {"tags": ["solution"]}),
+    ]
+    exercise = chapters.Exercise("en/12_arcface.md: exercise 1", 1, "t", 1, 15, cells)
     text = student._answer(exercise, "arcface", "ex1")
     assert text == (
         '"""Doc."""\n\ndef mine(x, *, y=1):\n    """Say it."""\n    ### BEGIN SOLUTION\n    k = 2\n    # twice\n'
@@ -268,7 +273,9 @@ def small_chapter(language: str):
     functions = ("logit_gradient(logits, labels)", "stable(logits, labels)", "near(w, b, i, j, x)")
     for n, function in enumerate(functions, 1):
         name, arguments = function[:-1].split("(")
-        cells.append(new_markdown_cell(f'### {n} · A "quoted" title {"★" * n} (10 min)\n\nDo.'))
+        part = "## 练习\n\n" if zh else "## Exercises\n\n"
+        heading = f'### {n} · A "quoted" title {"★" * n} (10 min)'
+        cells.append(new_markdown_cell(f"{part if n == 1 else ''}{heading}\n\nDo."))
         stub = f"def {name}({arguments}):\n    ...\n\n\ncheck.softmax.ex{n}({name})"
         printed = new_output("stream", name="stdout", text=f"ex{n}: to do\n")
         cells.append(new_code_cell(stub, metadata={"tags": ["exercise"]}, outputs=[printed], execution_count=2 * n))
@@ -280,13 +287,19 @@ def small_chapter(language: str):
     return new_notebook(cells=cells)
 
 
+def store(notebook, path: Path) -> None:
+    """A notebook and its source beside it."""
+    nbformat.write(notebook, path)
+    path.with_suffix(".md").write_text(jupytext.writes(notebook, fmt="md:myst"))
+
+
 @pytest.fixture
 def small(tmp_path) -> Path:
     """A project with one chapter in both languages."""
     root = tmp_path / "project"
     for code in ("en", "zh"):
         (root / "course" / code).mkdir(parents=True)
-        nbformat.write(small_chapter(code), root / "course" / code / "03_softmax.ipynb")
+        store(small_chapter(code), root / "course" / code / "03_softmax.ipynb")
         (root / "course" / code / "instructor.md").write_text("# For teachers\n")
         (root / "course" / code / "references.md").write_text("# References\n")
     for name, text in {
@@ -421,8 +434,10 @@ def test_a_tree_that_fails_half_way_leaves_the_old_one(small, monkeypatch):
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda cells: cells.pop(5), "next to|after an exercise"),
-        (lambda cells: cells[5].metadata.update(tags=["solution", "exercise"]), "after an exercise"),
+        (lambda cells: cells.pop(5), "exercise 1: solution in|exercise 1: 0 cells tagged solution: expected 1"),
+        (lambda cells: cells[5].metadata.update(tags=["solution", "exercise"]), "exercise 1: 2 cells tagged exercise"),
+        (lambda cells: cells.insert(5, new_markdown_cell("So:")), "right after the exercise's cell"),
+        (lambda cells: cells[1].metadata.update(tags=["solution"]), "cell 1 is tagged solution: expected it under"),
         (lambda cells: cells[4].update(source="check.softmax.ex1(print)"), "body is `...`"),
         (lambda cells: cells[0].update(source="[x](../../README.md)"), r"link to ../../README.md"),
         (lambda cells: cells[0].update(source="[x](lost.md)"), r"link to lost.md"),
@@ -432,7 +447,7 @@ def test_a_chapter_that_cannot_be_handed_out_is_named(small, capsys, spoil, mess
     path = small / "course" / "zh" / "03_softmax.ipynb"
     notebook = book(path)
     spoil(notebook.cells)
-    nbformat.write(notebook, path)
+    store(notebook, path)
     assert hand_out(small) == 1
     assert re.search(message, capsys.readouterr().err)
     assert not (small / "handout" / "zh").exists()
