@@ -51,6 +51,7 @@ def gather(language: str, source: Path) -> None:
         (source / page.name).write_text(for_the_site(page.read_text(encoding="utf-8"), language), encoding="utf-8")
     for chapter in site_pages.written(language):
         book = json.loads(chapter.path.read_text(encoding="utf-8"))
+        book["metadata"].pop("facelearn", None)  # Sphinx would take it for a field of the page
         describe_figures(book["cells"], chapter)
         for cell in book["cells"]:
             if cell["cell_type"] == "markdown":
