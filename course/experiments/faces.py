@@ -20,9 +20,11 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+import matplotlib.pyplot as plt
 import pandas as pd
 import torch
 from experiments import protocol
+from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from facelearn.data import SyntheticFaces, standard
@@ -100,6 +102,16 @@ def angles(trained: Trained) -> tuple[Tensor, Tensor]:
 def run(make: Make, seed: int, budget: str = "full", **options: Any) -> dict[str, float]:
     """Train one loss and measure it: one row of a table. The options are those of `train`."""
     return measure(train(make, seed, budget, **options), seed, budget)
+
+
+def strip(shown: SyntheticFaces, people: int = 3, images: int = 12) -> Figure:
+    """What there is to learn from: some images of the first few people, a row each."""
+    rows = [torch.cat([*shown.images[shown.labels == label][:images]], dim=2) for label in range(people)]  # (3, S, n S)
+    fig, ax = plt.subplots(figsize=(images * 0.7, people * 0.7), layout="none")
+    ax.imshow(torch.cat(rows, dim=1).permute(1, 2, 0).numpy())
+    ax.axis("off")
+    fig.subplots_adjust(0, 0, 1, 1)
+    return fig
 
 
 # ---- reading a table ------------------------------------------------------------------------------------------------
