@@ -18,6 +18,7 @@ from sklearn.metrics import roc_auc_score, roc_curve
 from facelearn.verification import (
     VerificationResult,
     all_pairs,
+    apply_threshold,
     compare,
     evaluate_pairs,
     evaluate_scores,
@@ -111,6 +112,8 @@ def test_equals_brute_force_and_sklearn_under_ties(case):
             assert found == max(t for _, f, t in points if f <= limit)
             assert ((result.scores >= threshold) & same).sum() / same.sum() == found
             assert ((result.scores >= threshold) & ~same).sum() / impostors <= limit
+            lower = np.nextafter(threshold, -np.inf)  # no lower threshold keeps the promise
+            assert ((result.scores >= lower) & ~same).sum() / impostors > limit
 
 
 @given(scored_pairs(), st.integers(2, 5))
@@ -206,7 +209,7 @@ def test_scores_of_any_kind():
     wide = np.array([3e200, 1e-300, -5.0, -5e10])
     fine = evaluate_scores(wide, np.arange(8).reshape(4, 2), [True, True, False, False])
     assert (fine.auc, fine.eer) == (1, 0)
-    for name, scores in (("shape", np.ones(3)), ("dtype int64", same.astype(int)), ("NaN or inf", one.scores * np.nan)):
+    for name, scores in (("shape", np.ones(3)), ("dtype bool", same), ("NaN or inf", one.scores * np.nan)):
         with pytest.raises(ValueError, match=f"scores: found {name}"):
             evaluate_scores(scores, pairs, same)
     with pytest.raises(ValueError, match="pairs: found indices 0 to 89, expected 0 to 79"):
@@ -319,9 +322,10 @@ def test_folds_made_from_identities_share_nobody():
     few = labels < 4
     small = evaluate_pairs(embeddings[few], *all_pairs(labels[few]), identities=labels[few])
     assert len(small.fold_accuracies) == 2
-    contiguous = evaluate_pairs(embeddings, pairs, same)
-    assert (np.diff(contiguous.folds) >= 0).all()
-    assert set(np.bincount(contiguous.folds)) <= {400, 401}
+    made = evaluate_pairs(embeddings, pairs, same).folds
+    for kind in (same, ~same):
+        assert (np.diff(made[kind]) >= 0).all()
+        assert np.ptp(np.bincount(made[kind], minlength=10)) <= 1
 
 
 def test_given_folds_that_share_people_are_told():
@@ -463,8 +467,8 @@ def test_finest_far():
         result.tar_at(0.02)
     with pytest.raises(ValueError, match=r"far: found 0\.001"):
         result.interval("tar@1e-3", by="pairs")
-    for bad in (0, 1, -0.1, 2.0, math.nan, "0.1"):
-        with pytest.raises(ValueError, match=r"far: found .*\(0, 1\)"):
+    for bad in (1, -0.1, 2.0, math.nan, "0.1", True):
+        with pytest.raises(ValueError, match=r"far: found .*\[0, 1\)"):
             result.tar_at(bad)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -485,7 +489,7 @@ GOOD = {
     "pairs": np.array([[0, 1], [2, 3], [0, 4], [1, 2]]),
     "same": np.array([True, True, False, False]),
     "identities": np.array([0, 0, 1, 1, 2, 2]),
-    "folds": np.array([0, 1, 0, -1]),  # nobody in two folds: the pair that crosses is left out
+    "folds": np.array([0, 1, 0, 1]),
 }
 
 
@@ -509,7 +513,10 @@ def changed(name, index, value):
         ("pairs", GOOD["pairs"] + 2, "indices 2 to 6, expected 0 to 5"),
         ("pairs", GOOD["pairs"] - 1, "indices -1 to 3"),
         ("same", np.array([True, False]), r"shape \(2,\), expected \(4,\)"),
-        ("same", np.array([1, 1, 0, 0]), "dtype int64, expected bool"),
+        ("same", np.array([1, 1, -1, -1]), r"\[-1, 1\], expected True and False, or 1 .* and 0"),
+        ("same", np.array(["a", "a", "b", "b"]), "dtype <U1, expected True"),
+        ("failed", np.zeros(5, bool), r"bool of shape \(5,\), expected bool of shape \(6,\)"),
+        ("failed", np.ones(6, bool), "all 6 images"),
         ("same", np.ones(4, bool), "4 genuine and 0 impostor"),
         ("same", np.zeros(4, bool), "0 genuine and 4 impostor"),
         ("same", np.array([True, False, False, False]), "pair 1 is marked False"),
@@ -577,3 +584,181 @@ def test_text_as_pandas_keeps_it_names_people():
     assert all_pairs(names)[1].sum() == 2
     with pytest.raises(ValueError, match="dtype object"):
         all_pairs(np.array(["ann", 1], object))
+
+
+# ---- thresholds to deploy ------------------------------------------------------------------------------------------
+
+
+def test_the_threshold_reaches_the_rate_asked_for_on_new_pairs():
+    """100 genuine and 100,000 impostor pairs, far = 1e-3: new pairs are accepted at 1e-3, not at half of it."""
+    reached = []
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        scores, same = np.append(rng.normal(4, 1, 100), rng.normal(0, 1, 100_000)), np.arange(100_100) < 100
+        reached.append(norm.sf(evaluate_scores(scores, same).threshold_at(1e-3)))
+    assert np.mean(reached) == pytest.approx(1e-3, rel=0.1)
+
+
+@given(scored_pairs())
+@settings(max_examples=100, deadline=None)
+def test_rates_and_equal_error_threshold_equal_brute_force(case):
+    scores, same = case
+    result = evaluate_scores(scores, same)
+    nearest = math.inf
+    for threshold, far, tar in brute_points(scores, same):
+        assert result.rates_at(threshold) == pytest.approx((far, 1 - tar))
+        nearest = min(nearest, abs(far - (1 - tar)))
+    far, frr = result.rates_at(result.eer_threshold)
+    assert abs(far - frr) == pytest.approx(nearest)
+    assert result.rates_at(-math.inf) == (1, 0)
+    assert min(far, frr) - 1e-12 <= result.eer <= max(far, frr) + 1e-12
+
+
+def test_a_threshold_is_carried_to_other_people():
+    here = evaluate_scores([0.9, 0.8, 0.7, 0.5, 0.4, 0.2], [1, 1, 0, 1, 0, 0])
+    there = evaluate_scores([0.85, 0.6, 0.75, 0.1], [1, 1, 0, 0])
+    with pytest.warns(UserWarning, match="fewer than 10 of 3"):
+        strict = apply_threshold(here, there, far=0)
+    assert strict.threshold == np.nextafter(0.7, 1)
+    assert strict.calibration == (0, pytest.approx(1 / 3))
+    assert strict.test == (1 / 2, 1 / 2)
+    equal = apply_threshold(here, there)
+    assert equal.threshold == pytest.approx((0.5 + 0.7) / 2, abs=0.11)
+    assert equal.test == there.rates_at(equal.threshold)
+
+
+def test_at_far_0_no_impostor_passes_and_all_who_beat_them_do():
+    result = from_scores([0.9, 0.8, 0.8, 0.1], np.array([True, True, False, False]))
+    with pytest.warns(UserWarning, match="fewer than 10 of 2"):
+        assert result.tar_at(0) == 1 / 2
+    with pytest.warns(UserWarning, match="fewer than 10 of 2"):
+        assert result.threshold_at(0) == np.nextafter(0.8, 1)
+    assert result.interval("tar@0", by="pairs", resamples=50).low >= 0
+
+
+def test_intervals_of_rates_hold_them_and_a_rate_of_0_has_an_exact_limit():
+    rng = np.random.default_rng(3)
+    labels = np.repeat(np.arange(40), 4)
+    embeddings = rng.normal(size=(40, 8))[labels] + 0.5 * rng.normal(size=(160, 8))
+    pairs, same = all_pairs(labels)
+    result = evaluate_pairs(embeddings, pairs, same, identities=labels)
+    rates = result.rates_at(0.5)
+    for name, rate in (("far>=0.5", rates.far), ("frr<0.5", rates.frr)):
+        by_people, by_pairs = (result.interval(name, by=by, resamples=200) for by in ("identities", "pairs"))
+        assert by_people.low < rate < by_people.high
+        assert by_people.high - by_people.low > by_pairs.high - by_pairs.low  # people repeat
+    # Nobody of n accepted: the rate whose chance of that is 2.5 %.
+    low, high = result.interval("far>=2", by="pairs", resamples=10)
+    assert (low, (1 - high) ** result.num_impostor) == (0, pytest.approx(0.025))
+    low, high = result.interval("far>=2", resamples=10)
+    assert (1 - high) ** 20 == pytest.approx(0.025)  # 20 couples of people that share nobody
+    assert result.interval("frr<2", resamples=10).high == 1
+    for name in ("far>=x", "frr<nan", "far@0.3"):
+        with pytest.raises(ValueError, match=r"name: found|threshold: found nan"):
+            result.interval(name)
+    with pytest.raises(ValueError, match="threshold: found nan"):
+        result.rates_at(math.nan)
+
+
+def test_folds_hold_both_kinds_whatever_the_order_of_the_list():
+    rng = np.random.default_rng(0)
+    same = np.tile(np.repeat([True, False], 300), 10)  # LFW's view 2
+    scores = rng.normal(2.0 * same, 1)
+    published = evaluate_scores(scores, same)
+    np.testing.assert_array_equal(published.folds, np.repeat(np.arange(10), 600))
+    by_kind = np.argsort(~same, kind="stable")
+    by_turns = np.argsort(np.where(same, np.cumsum(same), np.cumsum(~same)), kind="stable")  # g i g i ...
+    shuffled = rng.permutation(len(same))
+    for order, spread in ((by_kind, 0), (by_turns, 0.01), (shuffled, 0.01)):
+        other = evaluate_scores(scores[order], same[order])
+        for fold in range(10):
+            assert np.bincount(same[order][other.folds == fold].astype(int)).tolist() == [300, 300]
+        assert other.accuracy == pytest.approx(published.accuracy, abs=spread)
+    with pytest.warns(UserWarning, match="10 of 10 folds hold pairs of one kind only"):
+        evaluate_scores(scores[by_kind], same[by_kind], folds=np.arange(6000) // 600)
+
+
+def test_scores_and_labels_alone():
+    scores, same = [3, 1, 2, 0], [1, 1, 0, 0]
+    result = evaluate_scores(scores, same)
+    assert (result.auc, result.eer) == (0.75, 0.5)
+    assert "2 genuine + 2 impostor pairs" in repr(result)
+    assert "images" not in repr(result)
+    for kind in (np.array(same), np.array(same, float), torch.tensor(same), [True, True, False, False]):
+        assert evaluate_scores(torch.tensor(scores), kind).scores.tolist() == result.scores.tolist()
+    with pytest.raises(ValueError, match="identities: found None, expected the person of each image"):
+        result.interval("eer")
+    assert result.interval("eer", by="pairs", resamples=20).low <= 0.5
+    with pytest.raises(ValueError, match="identities: found without pairs"):
+        evaluate_scores(scores, same=same, identities=["a", "b"])
+    with pytest.raises(ValueError, match=r"same: found \[0, 1, 2\]"):
+        evaluate_scores(scores, [0, 1, 2, 0])
+    with pytest.raises(ValueError, match=r"scores: found NaN or inf in 2 places, first 0, 3, expected"):
+        evaluate_scores([math.nan, 1, 2, math.inf], same)
+
+
+def test_a_failure_to_acquire_is_a_miss_at_every_threshold():
+    embeddings = np.array([[1, 0], [1, 0.1], [0, 1], [0.1, 1], [1, 0], [np.nan, 0]])
+    labels = np.array([0, 0, 1, 1, 2, 2])
+    pairs, same = all_pairs(labels)
+    failed = np.isnan(embeddings).any(axis=1)
+    result = evaluate_pairs(embeddings, pairs, same, failed=failed)
+    without = np.array([not failed[pair].any() for pair in pairs])
+    whole = evaluate_pairs(np.nan_to_num(embeddings, nan=1.0), pairs[without], same[without])
+    lowest = result.rates_at(-math.inf)
+    assert lowest == (whole.num_impostor / result.num_impostor, pytest.approx(1 / 3))
+    for threshold in (0.05, 0.5, 0.99):
+        of_rest = whole.rates_at(threshold)
+        far, frr = result.rates_at(threshold)
+        assert far * result.num_impostor == pytest.approx(of_rest.far * whole.num_impostor)
+        assert (1 - frr) * result.num_genuine == pytest.approx((1 - of_rest.frr) * whole.num_genuine)
+    # Most genuine pairs failed: accepting what failed would be "right" more often, and is never done.
+    scores = np.append(np.full(30, -np.inf), [0.9, 0.8, 0.3, 0.2])
+    lost = evaluate_scores(scores, np.append(np.ones(30, int), [1, 1, 0, 0]), folds=np.arange(34) % 2)
+    assert lost.accuracy == pytest.approx(4 / 34)
+    with pytest.raises(ValueError, match="embeddings: found NaN or inf in 1 rows, first 5"):
+        evaluate_pairs(embeddings, pairs, same)
+
+
+# ---- costs and evidence --------------------------------------------------------------------------------------------
+
+
+@given(scored_pairs())
+@settings(max_examples=60, deadline=None)
+def test_min_dcf_equals_brute_force(case):
+    scores, same = case
+    for p, reject, accept in ((0.01, 1.0, 1.0), (0.5, 1.0, 10.0)):
+        costs = [reject * p * (1 - tar) + accept * (1 - p) * far for _, far, tar in brute_points(scores, same)]
+        found = evaluate_scores(scores, same).min_dcf(p, reject, accept)
+        assert found == pytest.approx(min(costs) / min(reject * p, accept * (1 - p)))
+        assert found <= 1 + 1e-12  # not looking at all costs 1
+
+
+def test_cllr_of_true_log_likelihood_ratios_cannot_be_improved():
+    """Scores N(±m/2, m) are their own log likelihood ratios: Cllr is the integral of the definition, by quadrature."""
+    from scipy.integrate import quad
+
+    m, n = 6.0, 200_000
+    rng = np.random.default_rng(0)
+    same = np.arange(2 * n) < n
+    scores = rng.normal(np.where(same, m / 2, -m / 2), math.sqrt(m))
+    result = evaluate_scores(scores, same)
+    density = norm(m / 2, math.sqrt(m)).pdf
+    expected = quad(lambda s: density(s) * math.log2(1 + math.exp(-s)), -20, 30)[0]
+    assert result.cllr == pytest.approx(expected, rel=0.02)
+    assert result.min_cllr == pytest.approx(expected, rel=0.02)
+    assert result.min_cllr <= result.cllr
+    twice = evaluate_scores(3 * scores + 1, same)  # too sure and shifted: worse as evidence, the same order
+    assert twice.cllr > 1.5 * expected
+    assert twice.min_cllr == pytest.approx(result.min_cllr, rel=1e-9)
+    assert evaluate_scores(np.zeros(4), [1, 1, 0, 0]).cllr == pytest.approx(1)
+    assert evaluate_scores([2.0, 1.0, -1.0, -2.0], [1, 1, 0, 0]).min_cllr == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [((0.0,), "p_genuine: found 0.0"), ((0.5, -1.0), "cost_reject: found"), ((0.5, 1.0, math.inf), "cost_accept")],
+)
+def test_costs_that_make_no_sense(options, message):
+    with pytest.raises(ValueError, match=message):
+        evaluate_scores([1.0, 0.0], [1, 0]).min_dcf(*options)

@@ -17,6 +17,7 @@ from facelearn.verification import (
     IdentificationResult,
     compare,
     evaluate_identification,
+    evaluate_identification_scores,
     evaluate_pairs,
     identification,
 )
@@ -108,7 +109,8 @@ def test_equals_loops_under_ties(case, block, text):
                     expected = brute_dir(rank, result.mate_scores, result.top_scores, far, k)
                     assert quietly(result.dir_at, far, k) == pytest.approx(expected, abs=1e-15)
                     threshold = quietly(result.threshold_at, far, k)
-                    assert (top[~mated] >= threshold).mean() <= far
+                    assert (result.top_scores[~mated] >= threshold).mean() <= far
+                    assert (result.top_scores[~mated] >= np.nextafter(threshold, -np.inf)).mean() > far
                     hits = (rank[mated] <= k) & (result.mate_scores[mated] >= threshold)
                     assert hits.mean() == pytest.approx(expected, abs=1e-15)
 
@@ -324,8 +326,8 @@ def test_finest_far_and_bad_options():
         result.threshold_at(1 / 7)
     with pytest.raises(ValueError, match=r"far: found 0\.1, expected at least 1 / 7 non-mated probes"):
         result.dir_at(0.1)
-    for bad in (0, 1, -0.1, math.nan, "0.5"):
-        with pytest.raises(ValueError, match=r"far: found .*\(0, 1\)"):
+    for bad in (1, -0.1, math.nan, "0.5"):
+        with pytest.raises(ValueError, match=r"far: found .*\[0, 1\)"):
             result.dir_at(bad)
     for name in ("rank0", "rank", "eer", "dir@low", "dir@0.01"):
         with pytest.raises(ValueError, match="found"):
@@ -438,3 +440,54 @@ def test_scores_are_held_in_blocks():
     finally:
         tracemalloc.stop()
     assert peak < 40e6
+
+
+@given(crowds())
+@settings(max_examples=60, deadline=None)
+def test_a_matrix_of_scores_gives_what_the_embeddings_give(case):
+    gallery, gallery_labels, probes, probe_labels = case
+    scores = np.array([[cosine(probe, row) for row in gallery] for probe in probes])
+    assert_same(
+        evaluate_identification_scores(scores, gallery_labels, probe_labels),
+        IdentificationResult(*_by_loops(scores, gallery_labels, probe_labels)),
+    )
+
+
+def _by_loops(scores, gallery_labels, probe_labels):
+    people, names = sorted(set(gallery_labels)), np.asarray(gallery_labels)
+    rows = []
+    for row, person in zip(scores, probe_labels, strict=True):
+        best = {p: row[names == p].max() for p in people}
+        mate = best.get(person, math.nan)
+        rank = sum(best[p] >= mate for p in people) if person in best else 0
+        rows.append((person, rank, mate, max(best.values()), min(p for p in people if best[p] == max(best.values()))))
+    return np.array(people), *(np.array(column) for column in zip(*rows, strict=True))
+
+
+def test_a_failed_probe_finds_nobody_and_raises_no_alarm():
+    gallery, people = np.eye(3), ["a", "b", "c"]
+    probes = np.array([[1, 0.1, 0], [np.nan, 0, 0], [0, 0, 0], [1, 1, 1.0]])
+    failed = np.array([False, True, True, False])
+    result = evaluate_identification(gallery, people, probes, ["a", "b", "z", "y"], failed=failed)
+    assert result.cmc.tolist() == [1 / 2] * 3
+    assert result.rank_rate(99) == 1
+    assert result.top_scores[1:3].tolist() == [-np.inf] * 2
+    assert quietly(result.dir_at, 0.5) == 1 / 2  # of two strangers one raises no alarm at any threshold
+    with pytest.raises(ValueError, match="probes: found NaN or inf in 1 rows, first 1"):
+        evaluate_identification(gallery, people, probes, ["a", "b", "z", "y"])
+    scores = np.array([[0.9, 0.1], [-np.inf, -np.inf]])
+    assert evaluate_identification_scores(scores, ["a", "b"], ["a", "b"]).cmc.tolist() == [0.5, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("scores", "message"),
+    [
+        (np.zeros(3), r"scores: found float64 of shape \(3,\), expected numbers \(P, G\)"),
+        (np.array([["a", "b"]]), "scores: found <U1"),
+        (np.array([[0.0, np.nan], [1.0, 2.0]]), "scores: found NaN or inf in 1 rows, first 0"),
+        (np.zeros((2, 3)), r"gallery_labels: found shape \(2,\), expected \(3,\)"),
+    ],
+)
+def test_scores_that_are_no_matrix(scores, message):
+    with pytest.raises(ValueError, match=message):
+        evaluate_identification_scores(scores, ["a", "b"], ["a", "b"])

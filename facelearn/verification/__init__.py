@@ -16,6 +16,7 @@ Pairs are not independent: each person sits in many of them. Intervals therefore
 
     >>> result = evaluate_pairs(embeddings, *all_pairs(labels), identities=labels)
     >>> result.eer, result.tar_at(1e-3), result.interval("eer")
+    >>> apply_threshold(result, on_other_people, far=1e-3)  # what a deployed threshold does
 
 Identification compares a *probe* with everybody in a *gallery*: `evaluate_identification` has its definitions.
 
@@ -24,9 +25,22 @@ Identification compares a *probe* with everybody in a *gallery*: `evaluate_ident
 """
 
 from facelearn.verification.bootstrap import Comparison, Interval, McNemar, compare, mcnemar
-from facelearn.verification.identification import IdentificationResult, OpenSetCurve, evaluate_identification
+from facelearn.verification.identification import (
+    IdentificationResult,
+    OpenSetCurve,
+    evaluate_identification,
+    evaluate_identification_scores,
+)
 from facelearn.verification.pairs import NUM_FOLDS, all_pairs, fold_pairs, score_pairs
-from facelearn.verification.result import ROC, VerificationResult, evaluate_pairs, evaluate_scores
+from facelearn.verification.result import (
+    ROC,
+    Rates,
+    Transfer,
+    VerificationResult,
+    apply_threshold,
+    evaluate_pairs,
+    evaluate_scores,
+)
 
 __all__ = [
     "NUM_FOLDS",
@@ -36,10 +50,14 @@ __all__ = [
     "Interval",
     "McNemar",
     "OpenSetCurve",
+    "Rates",
+    "Transfer",
     "VerificationResult",
     "all_pairs",
+    "apply_threshold",
     "compare",
     "evaluate_identification",
+    "evaluate_identification_scores",
     "evaluate_pairs",
     "evaluate_scores",
     "fold_pairs",

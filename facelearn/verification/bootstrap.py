@@ -69,6 +69,9 @@ class Measured(Protocol):
     def _half_width(self, draws: Array, name: str, level: float, by: str) -> float:
         """Half of the interval of a number (or a difference) from its draws (kinds, resamples)."""
 
+    def _trials(self, name: str, by: str) -> int | None:
+        """How many independent trials a rate rests on at least; None for a number that is no rate of trials."""
+
 
 Result = TypeVar("Result", bound=Measured)
 
@@ -76,11 +79,19 @@ Result = TypeVar("Result", bound=Measured)
 def intervals(
     result: Measured, names: Sequence[str], level: float, resamples: int, seed: int, by: str
 ) -> dict[str, Interval]:
-    """Intervals that never leave [0, 1]: logit(estimate) -+ half width / (estimate (1 - estimate)), mapped back."""
+    """Intervals that never leave [0, 1]: logit(estimate) -+ half width / (estimate (1 - estimate)), mapped back.
+
+    A rate of 0 or 1 has Clopper and Pearson's exact interval for its trials.
+    """
     draws = _bootstrap([result], names, level, resamples, seed, by)[..., 0, :]  # (kinds, resamples, names)
     estimates = result._statistics(names)
     halves = [result._half_width(draws[..., n], name, level, by) for n, name in enumerate(names)]
-    return {n: _logit_interval(e, h) for n, e, h in zip(names, estimates, halves, strict=True)}
+    found = {}
+    for name, estimate, half in zip(names, estimates, halves, strict=True):
+        trials = result._trials(name, by)
+        certain = estimate in (0.0, 1.0) and trials is not None
+        found[name] = _exact(int(estimate), trials, level) if certain else _logit_interval(estimate, half)  # type: ignore[arg-type]
+    return found
 
 
 def compare(
@@ -184,6 +195,12 @@ def multiplicities(rng: np.random.Generator, n: int) -> Array:
 def _look_up(table: Array, index: Array) -> Array:
     """table[index] for an index known to be in range: twice as fast without the check."""
     return np.take(table, index, mode="clip")
+
+
+def _exact(estimate: int, trials: int, level: float) -> Interval:
+    """Clopper and Pearson's interval where none, or all, of the trials succeeded."""
+    limit = float(((1 - level) / 2) ** (1 / trials))
+    return Interval(limit, 1.0) if estimate else Interval(0.0, 1 - limit)
 
 
 def _logit_interval(estimate: float, half: float) -> Interval:

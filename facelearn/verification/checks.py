@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -35,10 +36,10 @@ def check_rows(name: str, values: Any, block: int = 4096) -> Array:
     peak = np.concatenate([np.abs(rows[i : i + block]).max(axis=1) for i in range(0, len(rows), block)])  # (N,)
     bad = np.flatnonzero(~np.isfinite(peak))
     if len(bad):
-        raise ValueError(f"{name}: found NaN or inf in {len(bad)} rows, first {bad[0]}, expected finite numbers")
+        raise ValueError(f"{name}: found NaN or inf in {len(bad)} rows, {first_of(bad)}, expected finite numbers")
     zero = np.flatnonzero(peak == 0)
     if len(zero):
-        raise ValueError(f"{name}: found {len(zero)} zero rows, first {zero[0]}, expected a direction in every row")
+        raise ValueError(f"{name}: found {len(zero)} zero rows, {first_of(zero)}, expected a direction in every row")
     return rows
 
 
@@ -73,7 +74,10 @@ def check_same(same: Any, num_pairs: int) -> Array:
     if truth.shape != (num_pairs,):
         raise ValueError(f"same: found shape {truth.shape}, expected ({num_pairs},), one for each pair")
     if truth.dtype != np.bool_:
-        raise ValueError(f"same: found dtype {truth.dtype}, expected bool")
+        if truth.dtype.kind not in "iuf" or not np.isin(truth, (0, 1)).all():
+            values = np.unique(truth)[:3].tolist() if truth.dtype.kind in "iuf" else f"dtype {truth.dtype}"
+            raise ValueError(f"same: found {values}, expected True and False, or 1 (one person) and 0 (two people)")
+        truth = truth.astype(bool)
     if truth.all() or not truth.any():
         found = f"{int(truth.sum())} genuine and {int((~truth).sum())} impostor pairs"
         raise ValueError(f"same: found {found}, expected at least one of each")
@@ -84,12 +88,14 @@ def check_scores(scores: Any, num_pairs: int) -> Array:
     values = to_numpy(scores)
     if values.shape != (num_pairs,):
         raise ValueError(f"scores: found shape {values.shape}, expected ({num_pairs},), one for each pair")
-    if not np.issubdtype(values.dtype, np.floating):
-        raise ValueError(f"scores: found dtype {values.dtype}, expected floating point")
-    bad = np.flatnonzero(~np.isfinite(values))
+    if values.dtype.kind not in "iuf":
+        raise ValueError(f"scores: found dtype {values.dtype}, expected numbers")
+    values = values.astype(np.float64)  # a copy: the result must not change when the caller's array does
+    bad = np.flatnonzero(np.isnan(values) | (values == np.inf))
     if len(bad):
-        raise ValueError(f"scores: found NaN or inf in {len(bad)} places, first {bad[0]}, expected finite numbers")
-    return values.astype(np.float64)  # a copy: the result must not change when the caller's array does
+        expected = "finite numbers, or -inf where no score could be had"
+        raise ValueError(f"scores: found NaN or inf in {len(bad)} places, {first_of(bad)}, expected {expected}")
+    return values  # a copy: the result must not change when the caller's array does
 
 
 def check_labels(name: str, labels: Any, length: int | None = None) -> Array:
@@ -112,8 +118,8 @@ def codes_of(name: str, labels: Any, length: int | None = None) -> Array:
     return np.unique(check_labels(name, labels, length), return_inverse=True)[1]
 
 
-def check_folds(folds: Any, people: Array | None, num_pairs: int) -> Array:
-    numbers = to_numpy(folds)
+def check_folds(folds: Any, people: Array | None, same: Array) -> Array:
+    numbers, num_pairs = to_numpy(folds), len(same)
     if numbers.shape != (num_pairs,):
         raise ValueError(f"folds: found shape {numbers.shape}, expected ({num_pairs},), one for each pair")
     if not np.issubdtype(numbers.dtype, np.integer):
@@ -128,13 +134,40 @@ def check_folds(folds: Any, people: Array | None, num_pairs: int) -> Array:
         if shared:
             leak = f"{shared} people are in more than one fold: thresholds are chosen on people they are tested on"
             warnings.warn(f"folds: {leak}", UserWarning, stacklevel=4)
+    tested = [len(np.unique(same[numbers == name])) for name in names if name >= 0]
+    if min(tested) < 2:
+        lone = f"{sum(count < 2 for count in tested)} of {len(tested)} folds hold pairs of one kind only"
+        warnings.warn(f"folds: {lone}: their accuracies are no accuracies of the whole", UserWarning, stacklevel=4)
     return numbers.astype(np.int64)
 
 
+def first_of(places: Array) -> str:
+    """The first three of these places, in words: "first 4, 9, 12"."""
+    return "first " + ", ".join(map(str, places[:3]))
+
+
+def check_failed(name: str, failed: Any, length: int) -> Array:
+    """(N,) bool: images of which no embedding could be made; all False for None."""
+    if failed is None:
+        return np.zeros(length, bool)
+    lost = to_numpy(failed)
+    if lost.shape != (length,) or lost.dtype != np.bool_:
+        raise ValueError(f"{name}: found {lost.dtype} of shape {lost.shape}, expected bool of shape ({length},)")
+    if lost.all():
+        raise ValueError(f"{name}: found all {length} images, expected at least one with an embedding")
+    return lost
+
+
+def check_threshold(threshold: Any) -> float:
+    if isinstance(threshold, bool) or not isinstance(threshold, (int, float, np.number)) or math.isnan(threshold):
+        raise ValueError(f"threshold: found {threshold!r}, expected a number")
+    return float(threshold)
+
+
 def check_far(far: Any, count: int, what: str) -> None:
-    if not (isinstance(far, (int, float, np.floating)) and 0 < far < 1):
-        raise ValueError(f"far: found {far!r}, expected a number in (0, 1)")
-    if far < 1 / count:
+    if isinstance(far, bool) or not (isinstance(far, (int, float, np.number)) and 0 <= far < 1):
+        raise ValueError(f"far: found {far!r}, expected a number in [0, 1)")
+    if 0 < far < 1 / count:
         limit = f"at least 1 / {count} {what} = {1 / count:.3g}"
         raise ValueError(f"far: found {far:g}, expected {limit}, the finest FAR these {what.split()[-1]} can show")
 

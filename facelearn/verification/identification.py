@@ -16,11 +16,14 @@ from facelearn.verification import bootstrap
 from facelearn.verification.bootstrap import Interval, multiplicities
 from facelearn.verification.checks import (
     Array,
+    check_failed,
     check_far,
     check_labels,
     check_rows,
     cosines,
+    first_of,
     number_after,
+    to_numpy,
     unit,
     warn_far,
 )
@@ -44,6 +47,7 @@ def evaluate_identification(
     probes: Array | torch.Tensor,
     probe_labels: Array | torch.Tensor | Sequence[Any],
     *,
+    failed: Array | torch.Tensor | Sequence[bool] | None = None,
     block: int | None = None,
     ranks: Sequence[int] = (1, 5, 10),
 ) -> IdentificationResult:
@@ -69,31 +73,82 @@ def evaluate_identification(
     machine's BLAS. Where scores crowd (many people within 1e-4 of a decision), the block is sorted out in float64
     instead, at half the speed; exact ties cost 1 to 2 µs each (a collapsed embedding is all ties).
 
+    failed: (P,) bool, probes in which no face was found or of which no embedding could be made. Their rows are not
+    looked at, they find nobody and raise no alarm: a mated one is a miss at every rank and threshold.
     block: probes compared at a time (None: blocks of 2^23 scores, 32 MB); ranks: those that `repr` and `intervals`
     show.
     Memory beside the arguments: the gallery once in float32, two to three blocks, and per probe a few numbers; where
     scores crowd, also the gallery in float64.
     ValueError where an argument has a wrong shape, dtype or value, or the two kinds of labels cannot be compared.
     """
-    gallery_rows, probe_rows = check_rows("gallery", gallery), check_rows("probes", probes)
+    gallery_rows = check_rows("gallery", gallery)
+    lost = check_failed("failed", failed, len(probes))
+    if lost.any():
+        probes = to_numpy(probes).copy()
+        probes[lost] = 1  # any direction: what it finds is not kept
+    probe_rows = check_rows("probes", probes)
     d = gallery_rows.shape[1]
     if probe_rows.shape[1] != d:
         raise ValueError(f"probes: found {probe_rows.shape[1]} columns, expected {d}, as in gallery")
-    names = check_labels("gallery_labels", gallery_labels, len(gallery_rows))
-    wanted = check_labels("probe_labels", probe_labels, len(probe_rows))
-    if names.dtype.kind != wanted.dtype.kind:
-        raise ValueError(f"probe_labels: found dtype {wanted.dtype}, expected {names.dtype}, as in gallery_labels")
-    shown = _check_ranks(ranks)
     if block is not None and not (isinstance(block, (int, np.integer)) and block >= 1):
         raise ValueError(f"block: found {block!r}, expected a whole number >= 1, or None")
+    people, codes, wanted, own = _people(gallery_labels, len(gallery_rows), probe_labels, len(probe_rows))
+    shown = _check_ranks(ranks)
+    search = _Search(gallery_rows, codes, probe_rows, own)
+    blocks = search.run(block or max(16, SCORES_PER_BLOCK // len(codes)))
+    rank, mate, top, best = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
+    rank[lost & (own >= 0)], mate[lost & (own >= 0)], top[lost] = len(people) + 1, -np.inf, -np.inf
+    return IdentificationResult(people, wanted, rank, mate, top, people[best], shown)
+
+
+def evaluate_identification_scores(
+    scores: Array | torch.Tensor,
+    gallery_labels: Array | torch.Tensor | Sequence[Any],
+    probe_labels: Array | torch.Tensor | Sequence[Any],
+    *,
+    ranks: Sequence[int] = (1, 5, 10),
+) -> IdentificationResult:
+    """Identification from another program's scores: the definitions of `evaluate_identification`.
+
+    scores: (P, G) numbers, a row for each probe and a column for each gallery image, higher means more alike, taken as
+    they are; -inf where a comparison failed. A probe whose own person has only failed comparisons is a miss at every
+    rank. The whole matrix and the best score of each person are in memory.
+
+        >>> found = evaluate_identification_scores(np.array([[0.9, 0.2], [0.6, 0.5]]), ["ann", "bob"], ["ann", "bob"])
+        >>> found.rank1
+        0.5
+    """
+    values = to_numpy(scores)
+    if values.ndim != 2 or 0 in values.shape or values.dtype.kind not in "iuf":
+        raise ValueError(f"scores: found {values.dtype} of shape {values.shape}, expected numbers (P, G), P, G >= 1")
+    bad = np.flatnonzero((np.isnan(values) | (values == np.inf)).any(axis=1))
+    if len(bad):
+        found = f"NaN or inf in {len(bad)} rows, {first_of(bad)}"
+        raise ValueError(f"scores: found {found}, expected finite numbers, or -inf where a comparison failed")
+    people, codes, wanted, own = _people(gallery_labels, values.shape[1], probe_labels, len(values))
+    order = np.argsort(codes, kind="stable")
+    best = np.maximum.reduceat(
+        values[:, order], np.searchsorted(codes[order], np.arange(len(people))), axis=1
+    )  # (P, K)
+    mate = np.where(own < 0, np.nan, best[np.arange(len(best)), own].astype(np.float64))
+    rank = np.where(own < 0, 0, (best >= mate[:, None]).sum(axis=1))  # itself among them
+    rank[mate == -np.inf] = len(people) + 1
+    at = best.argmax(axis=1)
+    top = best[np.arange(len(best)), at].astype(np.float64)
+    return IdentificationResult(people, wanted, rank, mate, top, people[at], _check_ranks(ranks))
+
+
+def _people(gallery_labels: Any, num_gallery: int, probe_labels: Any, num_probes: int) -> tuple[Array, ...]:
+    """The K people of the gallery, the code of each of its images, the probes' labels, and their codes or -1."""
+    names = check_labels("gallery_labels", gallery_labels, num_gallery)
+    wanted = check_labels("probe_labels", probe_labels, num_probes)
+    if names.dtype.kind != wanted.dtype.kind:
+        raise ValueError(f"probe_labels: found dtype {wanted.dtype}, expected {names.dtype}, as in gallery_labels")
     people, codes = np.unique(names, return_inverse=True)
     own = np.searchsorted(people, wanted)  # (P,)
     own[own == len(people)] = 0
     own[people[own] != wanted] = -1
-    search = _Search(gallery_rows, codes, probe_rows, own)
-    blocks = search.run(block or max(16, SCORES_PER_BLOCK // len(names)))
-    rank, mate, top, best = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
-    return IdentificationResult(people, wanted, rank, mate, top, people[best], shown)
+    return people, codes, wanted, own
 
 
 # ---------------------------------------------------------------------------------------------------------- search
@@ -224,9 +279,10 @@ def _error_bound(d: int, dtype: type) -> float:
 class IdentificationResult:
     """What `evaluate_identification` measured; see there for the definitions.
 
-    people: (K,) labels in the gallery; probe_labels (P,); probe_ranks (P,) 0 where not mated; mate_scores (P,) score
-    of the probe's own person, NaN where not mated; top_scores (P,) and predicted (P,): score and label of the best
-    person in the gallery, of several equals the first of `people`.
+    people: (K,) labels in the gallery; probe_labels (P,); probe_ranks (P,) 0 where not mated, K + 1 where the probe
+    failed; mate_scores (P,) score of the probe's own person, NaN where not mated; top_scores (P,) and predicted (P,):
+    score and label of the best person in the gallery, of several equals the first of `people`. Both are -inf for a
+    failed probe, whose `predicted` means nothing.
     """
 
     def __init__(
@@ -264,7 +320,7 @@ class IdentificationResult:
     def cmc(self) -> Array:
         """(K,) cumulative match characteristic: the rank-k identification rates for k = 1..K people."""
         self._need_mated()
-        counts = np.bincount(self.probe_ranks[self.mated], minlength=len(self.people) + 1)[1:]
+        counts = np.bincount(self.probe_ranks[self.mated], minlength=len(self.people) + 1)[1 : len(self.people) + 1]
         return np.cumsum(counts) / self.num_mated
 
     # --- open set
@@ -273,18 +329,16 @@ class IdentificationResult:
         """Detection and identification rate: the highest DIR(t, rank) over all thresholds with FAR(t) <= far.
 
         far: share of non-mated probes allowed to raise an alarm (not the FAR of pairs: a probe meets the whole
-        gallery at once). ValueError for far outside (0, 1) or finer than 1 / non-mated probes; a warning below
-        10 / non-mated probes.
+        gallery at once). ValueError for far outside [0, 1), or above 0 and finer than 1 / non-mated probes; a warning
+        below 10 / non-mated probes.
         """
         self._check_far(far, warn=True)
         return self._curve(rank)[1].tar_at(far)
 
     def threshold_at(self, far: float, rank: int = 1) -> float:
-        """The threshold behind `dir_at`: the lowest own score of a probe of rank <= `rank` with FAR <= far, or inf."""
+        """The lowest threshold with FAR <= far, the one to deploy: see `VerificationResult.threshold_at`."""
         self._check_far(far, warn=True)
-        ranking, curve = self._curve(rank)
-        steps = curve.steps_within(far)
-        return float(-ranking.steps[steps - 1]) if steps else math.inf
+        return self._curve(rank)[0].lowest_threshold(far)
 
     def open_set(self, rank: int = 1) -> OpenSetCurve:
         """DIR(t, rank) and FAR(t) at "no alarm at all" and at each distinct own score of a probe of rank <= rank."""
@@ -398,6 +452,9 @@ class IdentificationResult:
     def _half_width(self, draws: Array, name: str, level: float, by: str) -> float:
         size = self._deciding(name, by)
         return float(t.ppf((1 + level) / 2, size - 1)) * math.sqrt(np.var(draws[0], ddof=1) * size / (size - 1))
+
+    def _trials(self, name: str, by: str) -> int | None:
+        return None
 
     # --- checks
 

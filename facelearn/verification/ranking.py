@@ -13,6 +13,7 @@ import numpy as np
 from facelearn.verification.checks import Array
 
 BLOCK = 2**14  # scores handled at a time
+WORST = np.finfo(np.float64).max  # the largest key that a threshold can accept: a key of inf is a failed comparison
 
 
 class Ranking:
@@ -87,6 +88,31 @@ class Ranking:
             int(genuine[-1]),
             int(impostor[-1]),
         )
+
+    def lowest_threshold(self, far: float) -> float:
+        """The lowest threshold with FAR <= far: one floating point number above the first impostor to be kept out."""
+        num = len(self.impostor_keys)
+        allowed = bisect_right(range(1, num), far, key=lambda count: count / num)  # impostors that may be accepted
+        return float(np.nextafter(-self.impostor_keys[allowed], np.inf))
+
+    def accepted_at(self, threshold: float) -> tuple[int, int]:
+        """How many genuine and impostor scores a threshold accepts. A score of -inf is never accepted."""
+        key = min(-threshold, WORST)
+        genuine, impostor = (np.searchsorted(keys, key, "right") for keys in (self.genuine_keys, self.impostor_keys))
+        return int(genuine), int(impostor)
+
+    def equal_error_threshold(self) -> float:
+        """The threshold whose FAR and FRR are nearest to each other; of several the strictest.
+
+        The middle of the thresholds that decide all pairs alike, so that neither kind of score lies at its edge.
+        """
+        far, tar, steps = self.rates()
+        at = int(np.argmin(np.abs(np.round(far - (1 - tar), 12))))
+        accepts, rejects = steps[at], steps[at + 1] if at + 1 < len(steps) else -math.inf
+        if math.isinf(accepts) or math.isinf(rejects):
+            return float(np.nextafter(rejects, np.inf)) if math.isinf(accepts) else float(accepts)
+        middle = accepts / 2 + rejects / 2
+        return float(middle if middle > rejects else accepts)
 
     def rates(self) -> tuple[Array, Array, Array]:
         """FAR, TAR and threshold (1 + T,) at inf and at each of the T distinct scores of either kind.
@@ -198,6 +224,7 @@ def fold_accuracy(ranking: Ranking, folds: Weights, weights: Weights, fold: int)
     train = Weights(*(w * (f != fold) for w, f in zip(weights, folds, strict=True)))
     gained = cumulative(train.genuine)[ranking.accepted]  # right decisions won over "accept nothing" ...
     lost = cumulative(train.impostor)[ranking.impostors_accepted]  # ... and lost
+    gained, lost = (counts[ranking.steps <= WORST] for counts in (gained, lost))  # what failed is never accepted
     best = int(np.argmax(np.append(0, gained - lost)))  # argmax takes the first, the strictest
     threshold = math.inf
     if best:
@@ -213,8 +240,7 @@ def fold_accuracy(ranking: Ranking, folds: Weights, weights: Weights, fold: int)
         threshold = accepts / 2 + rejects / 2
         if threshold <= rejects > -math.inf:  # neighbours among floating point numbers have no middle
             threshold = accepts
-    accepted = np.searchsorted(ranking.genuine_keys, -threshold, side="right")
-    rejected = np.searchsorted(ranking.impostor_keys, -threshold, side="right")
+    accepted, rejected = ranking.accepted_at(threshold)
     test = Weights(*(w - t for w, t in zip(weights, train, strict=True)))
     correct = test.genuine[:accepted].sum() + test.impostor[rejected:].sum()
     total = test.genuine.sum() + test.impostor.sum()

@@ -5,21 +5,23 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 import torch
 from scipy.stats import norm, t
 
-from facelearn.verification import bootstrap
+from facelearn.verification import bootstrap, costs
 from facelearn.verification.bootstrap import Interval
 from facelearn.verification.checks import (
     Array,
+    check_failed,
     check_far,
     check_folds,
     check_pairs,
     check_same,
     check_scores,
+    check_threshold,
     codes_of,
     number_after,
     to_numpy,
@@ -27,6 +29,21 @@ from facelearn.verification.checks import (
 )
 from facelearn.verification.pairs import NUM_FOLDS, score_pairs
 from facelearn.verification.ranking import Curve, Ranking, Weigh, Weights, fold_accuracy
+
+
+class Rates(NamedTuple):
+    """What one threshold does to a set of pairs."""
+
+    far: float  # impostor pairs accepted / impostor pairs
+    frr: float  # genuine pairs rejected / genuine pairs
+
+
+class Transfer(NamedTuple):
+    """A threshold chosen on one set of pairs, and its rates there and on another; see `apply_threshold`."""
+
+    threshold: float
+    calibration: Rates
+    test: Rates
 
 
 class ROC(NamedTuple):
@@ -44,6 +61,7 @@ def evaluate_pairs(
     *,
     identities: Array | torch.Tensor | Sequence[Any] | None = None,
     folds: Array | torch.Tensor | Sequence[int] | None = None,
+    failed: Array | torch.Tensor | Sequence[bool] | None = None,
 ) -> VerificationResult:
     """Measure an embedding on pairs.
 
@@ -61,33 +79,83 @@ def evaluate_pairs(
     ValueError where an argument has a wrong shape, dtype or value, where all pairs are of one kind, or where
     `same` contradicts `identities`.
     """
-    return _evaluate(score_pairs(embeddings, pairs), pairs, same, identities, folds, len(embeddings))
+    if failed is None:
+        scores = score_pairs(embeddings, pairs)
+    else:
+        lost = check_failed("failed", failed, len(embeddings))
+        rows = to_numpy(embeddings).copy()
+        rows[lost] = 1  # any direction: the pairs do not keep its score
+        scores = score_pairs(rows, pairs)
+        scores[lost[to_numpy(pairs)].any(axis=1)] = -np.inf
+    return _evaluate(scores, to_numpy(pairs).astype(np.int64, copy=False), same, identities, folds, len(embeddings))
 
 
+Labels01 = Array | torch.Tensor | Sequence[bool] | Sequence[int]
+
+
+@overload
+def evaluate_scores(
+    scores: Array | torch.Tensor | Sequence[float],
+    same: Labels01,
+    /,
+    *,
+    folds: Array | torch.Tensor | Sequence[int] | None = None,
+) -> VerificationResult: ...
+@overload
 def evaluate_scores(
     scores: Array | torch.Tensor | Sequence[float],
     pairs: Array | torch.Tensor,
-    same: Array | torch.Tensor | Sequence[bool],
+    same: Labels01,
     *,
     identities: Array | torch.Tensor | Sequence[Any] | None = None,
     folds: Array | torch.Tensor | Sequence[int] | None = None,
+) -> VerificationResult: ...
+def evaluate_scores(
+    scores: Any, pairs: Any = None, same: Any = None, *, identities: Any = None, folds: Any = None
 ) -> VerificationResult:
     """Measure scores that are no cosines of one embedding: a fusion, joint Bayesian, another program's list.
 
-    scores: (P,) floating point, higher means more alike, taken as they are (a tie is an exact tie; nothing is
-    rounded). The rest as in `evaluate_pairs`; `pairs` (P, 2) says who meets whom.
+    `evaluate_scores(scores, same)`, or with `pairs` between the two where it is known who meets whom.
+
+    scores: (P,) numbers, higher means more alike, taken as they are (a tie is an exact tie; nothing is rounded); -inf
+    where there is none because no face was found: such a pair is never accepted. same: (P,) bool, or 1 for one person
+    and 0 for two. pairs: (P, 2) the two images of each pair; `identities` (N,), the person of each image, needs them,
+    and intervals by people need `identities`. `folds` as in `evaluate_pairs`.
+
+        >>> result = evaluate_scores([0.9, 0.4, 0.5, 0.1], [1, 1, 0, 0])
+        >>> result.eer
+        0.5
     """
+    if same is None:
+        pairs, same = None, pairs
+    if pairs is None:
+        if identities is not None:
+            raise ValueError("identities: found without pairs, expected pairs (P, 2) too: they say who meets whom")
+        return _evaluate(check_scores(scores, len(to_numpy(same))), None, same, None, folds, 0)
     index = to_numpy(pairs)
     count = len(identities) if identities is not None else int(index.max(initial=0)) + 1
     index = check_pairs(pairs, count)
     return _evaluate(check_scores(scores, len(index)), index, same, identities, folds, count)
 
 
-def _evaluate(scores: Array, pairs: Any, same: Any, identities: Any, folds: Any, num_images: int) -> VerificationResult:
-    index = to_numpy(pairs).astype(np.int64, copy=False)
-    truth = check_same(same, len(index))
+def apply_threshold(calibration: VerificationResult, test: VerificationResult, far: float | None = None) -> Transfer:
+    """Choose the threshold on one set of pairs, measure it on another: what a deployed system will do.
+
+    far: the threshold is `calibration.threshold_at(far)`; None: `calibration.eer_threshold`. The rate reached on `test`
+    differs from the one asked for: by chance (with n impostor pairs in `calibration` by about sqrt(far / n), more
+    where people repeat), and because the people or pictures differ.
+    """
+    threshold = calibration.eer_threshold if far is None else calibration.threshold_at(far)
+    return Transfer(threshold, calibration.rates_at(threshold), test.rates_at(threshold))
+
+
+def _evaluate(
+    scores: Array, index: Array | None, same: Any, identities: Any, folds: Any, num_images: int
+) -> VerificationResult:
+    truth = check_same(same, len(scores))
     people = None
     if identities is not None:
+        assert index is not None
         codes = codes_of("identities", identities, num_images)
         seen = np.unique(codes[np.bincount(index.ravel(), minlength=len(codes)) > 0])  # people in the pairs
         people = np.searchsorted(seen, codes)[index]  # (P, 2)
@@ -95,14 +163,19 @@ def _evaluate(scores: Array, pairs: Any, same: Any, identities: Any, folds: Any,
         if len(wrong):
             found = f"pair {wrong[0]} is marked {bool(truth[wrong[0]])} where its identities say otherwise"
             raise ValueError(f"same: {found} ({len(wrong)} such pairs), expected agreement with identities")
-    numbers = _make_folds(len(index), people) if folds is None else check_folds(folds, people, len(index))
+    numbers = _make_folds(truth, people) if folds is None else check_folds(folds, people, truth)
     return VerificationResult(scores, truth, index, people, numbers)
 
 
-def _make_folds(num_pairs: int, people: Array | None) -> Array:
+def _make_folds(same: Array, people: Array | None) -> Array:
     """(P,) fold of each pair, -1 for none; `evaluate_pairs` says how."""
     if people is None:
-        return np.arange(num_pairs) * NUM_FOLDS // num_pairs
+        kinds = np.flatnonzero(same), np.flatnonzero(~same)
+        count = min(NUM_FOLDS, *map(len, kinds))
+        numbers = np.empty(len(same), np.int64)
+        for kind in kinds:
+            numbers[kind] = np.arange(len(kind)) * count // len(kind)
+        return numbers
     fold = people % max(1, min(NUM_FOLDS, (int(people.max()) + 1) // 2))  # (P, 2)
     return np.where(fold[:, 0] == fold[:, 1], fold[:, 0], -1)
 
@@ -110,11 +183,11 @@ def _make_folds(num_pairs: int, people: Array | None) -> Array:
 class VerificationResult:
     """What `evaluate_pairs` or `evaluate_scores` measured. Every number is computed when first asked for.
 
-    `scores` (P,), `same` (P,), `pairs` (P, 2) and `folds` (P,) are as given or made, in the order of the pairs. All but
-    `pairs` are copies.
+    `scores` (P,), `same` (P,), `pairs` (P, 2) or None and `folds` (P,) are as given or made, in the order of the pairs.
+    All but `pairs` are copies.
     """
 
-    def __init__(self, scores: Array, same: Array, pairs: Array, people: Array | None, folds: Array) -> None:
+    def __init__(self, scores: Array, same: Array, pairs: Array | None, people: Array | None, folds: Array) -> None:
         self.scores, self.same, self.pairs, self.folds = scores, same, pairs, folds
         self._people = people  # (P, 2) number of each person, or None
         self.num_genuine = int(same.sum())
@@ -155,17 +228,54 @@ class VerificationResult:
     def tar_at(self, far: float) -> float:
         """Highest TAR over all thresholds with FAR <= far; all pairs with the threshold's score are accepted.
 
-        ValueError for far outside (0, 1) or finer than 1 / impostor pairs, which no threshold can show; a warning
-        below 10 / impostor pairs, where fewer than ten false accepts decide.
+        far = 0: the share of genuine pairs that beat every impostor pair of this list, which a longer list lowers.
+        ValueError for far outside [0, 1), or above 0 and finer than 1 / impostor pairs, which no threshold can show;
+        a warning below 10 / impostor pairs, where fewer than ten false accepts decide.
         """
         self._check_far(far, warn=True)
         return self._curve.tar_at(far)
 
     def threshold_at(self, far: float) -> float:
-        """The threshold behind `tar_at(far)`: the lowest genuine score with FAR <= far, or inf if there is none."""
+        """The lowest threshold with FAR <= far: the next floating point number above an impostor pair's score.
+
+        It is the one to deploy. Of all thresholds that keep the promise it rejects the fewest genuine pairs, here and
+        on new pairs. A threshold at the lowest genuine score that keeps it decides these pairs alike, but lies higher
+        by a gap that only the luck of the genuine pairs explains: with 100 genuine and 100,000 impostor pairs and
+        far = 1e-3 it lets through half of what was allowed on new pairs, and rejects twice as many genuine ones.
+        Scores that another program computes in float32 differ by about 1e-7 from these.
+        """
         self._check_far(far, warn=True)
-        steps = self._curve.steps_within(far)
-        return float(-self._ranking.steps[steps - 1]) if steps else math.inf
+        return self._ranking.lowest_threshold(far)
+
+    @cached_property
+    def eer_threshold(self) -> float:
+        """The threshold whose FAR and FRR are nearest to each other (of several the strictest), to calibrate with.
+
+        The middle between the lowest score that it accepts and the highest that it rejects.
+        """
+        return self._ranking.equal_error_threshold()
+
+    def rates_at(self, threshold: float) -> Rates:
+        """FAR and FRR of accepting every pair with score >= threshold. Intervals: `interval("far>=0.35")`."""
+        genuine, impostor = self._ranking.accepted_at(check_threshold(threshold))
+        return Rates(impostor / self.num_impostor, 1 - genuine / self.num_genuine)
+
+    # --- costs and scores as evidence: `costs` has the definitions
+
+    def min_dcf(self, p_genuine: float = 0.01, cost_reject: float = 1.0, cost_accept: float = 1.0) -> float:
+        """Smallest normalised detection cost over all thresholds (NIST's minDCF); see `costs.detection_cost`."""
+        roc = self.roc
+        return float(costs.detection_cost(roc.far, 1 - roc.tar, p_genuine, cost_reject, cost_accept).min())
+
+    @cached_property
+    def cllr(self) -> float:
+        """Cost of the scores as natural log likelihood ratios, in bits; see `costs.cllr`. Cosines are none."""
+        return costs.cllr(self.scores, self.same)
+
+    @cached_property
+    def min_cllr(self) -> float:
+        """`cllr` after the best monotone recalibration: what the order of the scores is worth."""
+        return costs.min_cllr(self.scores, self.same)
 
     @property
     def accuracy(self) -> float:
@@ -205,7 +315,10 @@ class VerificationResult:
     def interval(
         self, name: str, *, level: float = 0.95, resamples: int = 500, seed: int = 0, by: str = "identities"
     ) -> Interval:
-        """Bootstrap interval of one number: "auc", "eer", "accuracy" or "tar@1e-3" (any FAR). See `intervals`."""
+        """Bootstrap interval of one number; see `intervals`.
+
+        name: "auc", "eer", "accuracy", "tar@1e-3" (any FAR), "far>=0.35" or "frr<0.35" (at any threshold).
+        """
         return self.intervals([name], level=level, resamples=resamples, seed=seed, by=by)[name]
 
     def intervals(
@@ -235,8 +348,15 @@ class VerificationResult:
 
         Simulated coverage of 95 % intervals (AUC, EER, TAR@0.1; 120 rounds, standard error .02): .90 to .97 with
         strong effects of 40 or 60 people, .93 to .98 with weak ones or a sparse list; resampling pairs gives .68 to
-        .85 where effects are strong. An estimate of exactly 0 or 1 gives an interval of no width: it says nothing
-        about how rare the errors are. With fewer than 4 people there is no interval.
+        .85 where effects are strong. Where people differ in difficulty by much (scatter of their images log-normal,
+        sigma .35) and each meets each, it is less: with all pairs of 30 to 100 people .85 to .88 for the AUC, .89 to
+        .91 for the EER, .94 to .96 for TAR@1e-2; on a list of LFW's kind .93 to .95. The widths are right; a set that
+        happens to lack hard people is too good and too sure of it. More people help, more pictures do not.
+
+        A rate of exactly 0 or 1 cannot be resampled. For "tar@", "far>=" and "frr<" the open end is then Clopper and
+        Pearson's exact limit (1934, 10.1093/biomet/26.4.404) for as many trials as there are people (for impostor
+        pairs: couples of people who share nobody); the others get an interval of no width. With fewer than 4 people
+        there is no interval.
 
         by="pairs": the usual bootstrap of pairs as if they were independent; too short where people repeat.
 
@@ -251,8 +371,11 @@ class VerificationResult:
         for name in names:
             if name.startswith("tar@"):
                 self._check_far(number_after("tar@", name))
+            elif name.startswith(RATES):
+                _threshold_of(name)
             elif name not in ("auc", "eer", "accuracy"):
-                raise ValueError(f"name: found {name!r}, expected auc, eer, accuracy or tar@ and a FAR, as tar@1e-3")
+                known = "auc, eer, accuracy, tar@ and a FAR (tar@1e-3), far>= or frr< and a threshold (far>=0.35)"
+                raise ValueError(f"name: found {name!r}, expected {known}")
 
     def _ways(self) -> Sequence[str]:
         return "identities", "pairs"
@@ -261,7 +384,7 @@ class VerificationResult:
         if by == "pairs":
             return
         if self._people is None:
-            way_out = "pass identities= to evaluate_pairs; by='pairs' ignores that pairs share people (too short)"
+            way_out = "pass identities= (and pairs); by='pairs' ignores that pairs share people (too short)"
             raise ValueError(f"identities: found None, expected the person of each image to resample people: {way_out}")
         if self._num_people < 4:
             raise ValueError(f"identities: found {self._num_people} people, expected 4 or more to resample")
@@ -275,10 +398,35 @@ class VerificationResult:
             if name == "accuracy":
                 values.append(float(_mean(self._accuracies(weigh)[:, 0])))
                 continue
+            if name.startswith(RATES):
+                values.append(self._rate(name, weigh))
+                continue
             if curve is None:
                 curve = self._curve if weigh is None else self._ranking.curve(weigh(self._ranking))
             values.append(curve.tar_at(float(name[4:])) if name.startswith("tar@") else getattr(curve, name)())
         return values
+
+    def _rate(self, name: str, weigh: Weigh | None) -> float:
+        """ "far>=t" or "frr<t", weighted."""
+        threshold, wrong = _threshold_of(name), name.startswith("far")
+        genuine, impostor = self._ranking.accepted_at(threshold)
+        if weigh is None:
+            return impostor / self.num_impostor if wrong else 1 - genuine / self.num_genuine
+        weights = weigh(self._ranking)
+        kind, accepted = (weights.impostor, impostor) if wrong else (weights.genuine, genuine)
+        share = float(kind[:accepted].sum() / kind.sum()) if kind.any() else math.nan
+        return share if wrong else 1 - share
+
+    def _trials(self, name: str, by: str) -> int | None:
+        """For a rate, how many independent trials it rests on at least."""
+        if not name.startswith(("tar@", *RATES)):
+            return None
+        of_impostors = name.startswith("far")
+        if by == "pairs":
+            return self.num_impostor if of_impostors else self.num_genuine
+        assert self._people is not None
+        people = len(np.unique(self._people[self.same != of_impostors]))
+        return people // 2 if of_impostors else people
 
     def _draw(self, rng: np.random.Generator, by: str) -> Sequence[Weigh]:
         """by="identities" has two kinds: [0] people drawn with replacement, [1] independent weights 0 or 2 (variance
@@ -330,7 +478,8 @@ class VerificationResult:
         used = np.flatnonzero(self.folds >= 0)
         threshold = self.fold_thresholds[np.unique(self.folds[used], return_inverse=True)[1]]
         right = np.zeros(len(self.same), bool)
-        right[used] = (self.scores[used] >= threshold) == self.same[used]
+        accepted = (self.scores[used] >= threshold) & (self.scores[used] > -np.inf)
+        right[used] = accepted == self.same[used]
         return right
 
     def _check_far(self, far: float, warn: bool = False) -> None:
@@ -340,10 +489,9 @@ class VerificationResult:
 
     def __repr__(self) -> str:
         people = "" if self._people is None else f" of {self._num_people:,} people"
-        images = len(np.unique(self.pairs))
+        images = "" if self.pairs is None else f"{len(np.unique(self.pairs)):,} images{people}, "
         lines = [
-            f"VerificationResult: {images:,} images{people}, {self.num_genuine:,} genuine + "
-            f"{self.num_impostor:,} impostor pairs",
+            f"VerificationResult: {images}{self.num_genuine:,} genuine + {self.num_impostor:,} impostor pairs",
             f"  AUC {self.auc:.5f}   EER {self.eer:.2%}",
         ]
         fars = [far for far in (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6) if far >= 10 / self.num_impostor]
@@ -359,6 +507,14 @@ class VerificationResult:
         except ValueError as problem:
             lines.append(f"  accuracy not available ({problem})")
         return "\n".join(lines)
+
+
+RATES = ("far>=", "frr<")
+
+
+def _threshold_of(name: str) -> float:
+    prefix = next(prefix for prefix in RATES if name.startswith(prefix))
+    return check_threshold(number_after(prefix, name))
 
 
 def _mean(values: Array) -> float:
