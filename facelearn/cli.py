@@ -320,16 +320,18 @@ def _settings_given(options: argparse.Namespace) -> dict[str, Any]:
 
 def _from_recipes(path: Path, loss: str, pk_given: bool) -> dict[str, Any]:
     """The recipe of a bare stem, if the file has one."""
-    from facelearn.runs import recipe_words
+    from facelearn.recipe import Recipe
 
     try:
         recipes = json.loads(path.read_text(encoding="utf-8"))["losses"]
         if loss not in recipes:
             return {}
-        words, pk = recipe_words(recipes[loss])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        recipe = Recipe.from_json(recipes[loss])
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
         raise ValueError(f"--recipes: {path} is damaged ({error!r}); expected JSON with an object `losses`") from None
-    return {"loss": words} | ({"pk": pk} if pk and not pk_given else {})
+    except ValueError as error:
+        raise ValueError(f"--recipes: {path}: {error}") from None
+    return {"loss": str(recipe)} | ({"pk": recipe.pk} if recipe.pk and not pk_given else {})
 
 
 def _evaluate(options: argparse.Namespace) -> None:

@@ -14,6 +14,7 @@ from facelearn import distributed, runs
 from facelearn.figures import write_whole
 from facelearn.lesson import interval
 from facelearn.verification import VerificationResult, compare
+from facelearn.words import parse, spell
 
 MEASURES = ("eer", "tar@1e-02", "tar@1e-03")
 
@@ -58,10 +59,10 @@ def compare_losses(
 def _of_seed(given: Mapping[str, Any], seed: int) -> str:
     """The training set, with the people of this seed."""
     words = given.get("data", runs.Settings.data)
-    kind, options = runs.parse(words, "data")
+    kind, options = parse(words, "data")
     if kind != "synthetic":
         raise ValueError(f"data: {words!r}; expected synthetic[:name=value,...], or lfw")
-    return "synthetic:" + ",".join(f"{k}={v}" for k, v in (options | {"seed": seed}).items())
+    return spell(kind, options | {"seed": seed})
 
 
 def describe(table: pd.DataFrame, names: Sequence[str]) -> list[str]:

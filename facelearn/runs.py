@@ -8,23 +8,16 @@ A run folder holds `config.json` (every setting, and the versions it was begun w
 (a row per epoch), `checkpoint.safetensors` (to resume from), `model.safetensors` (the trained net), `figures/`, and
 `evaluation_<set>.json` for each set it was measured on. Each file is written whole or not at all.
 
-A loss is named by its stem in `facelearn.losses`, with its keywords, and weighted sums of losses are written as such:
-
-    softmax     arcface:scale=16,margin=0.4     softmax+0.01*center     softmax+0.01*ring:start=0.3
-    discface:base=arcface,base.scale=8,base.margin=0.6,weight=0.4
-
-`start` is the share of all steps after which a term of a sum sets in.
+Losses are named as `facelearn.recipe` says.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import json
 import math
 import os
 import platform
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,12 +33,12 @@ import facelearn
 from facelearn import data as sets
 from facelearn import distributed
 from facelearn.checkpoint import Record
-from facelearn.losses import REGISTRY, ClassLoss, Joint, MarginHead, get
 from facelearn.models import net_from
+from facelearn.recipe import Recipe
 from facelearn.training import ShiftAndGain, embed, fit, seed_everything
 from facelearn.verification import VerificationResult, all_pairs, evaluate_pairs
+from facelearn.words import parse
 
-PAIR_LOSSES = ("contrastive", "supcon", "triplet", "circle")
 NETS = ("small", "digit", "iresnet18", "iresnet34", "iresnet50", "iresnet100", "iresnet200")
 IN_MEMORY = 2**30  # bytes
 FARS = (1e-1, 1e-2, 1e-3, 1e-4)
@@ -98,103 +91,6 @@ def _like(value: Any, name: str, default: Any) -> bool:
 
 
 # ---- from words to objects ------------------------------------------------------------------------------------------
-
-
-def parse(text: str, what: str) -> tuple[str, dict[str, Any]]:
-    """`arcface:scale=16,margin=.4` -> ("arcface", {"scale": 16, "margin": 0.4}). ValueError names `what`."""
-    head, _, tail = text.partition(":")
-    options = {}
-    for part in filter(None, tail.split(",")):
-        key, equals, value = part.partition("=")
-        if not (equals and key.strip()):
-            raise ValueError(f"{what}: {part!r} in {text!r}; expected name=value")
-        options[key.strip()] = _value(value.strip())
-    return head.strip(), options
-
-
-def _value(text: str) -> Any:
-    words = {"true": True, "false": False, "none": None}
-    if text.lower() in words:
-        return words[text.lower()]
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            pass
-    return text
-
-
-def recipe_words(recipe: dict[str, Any]) -> tuple[str, tuple[int, int] | None]:
-    """A recipe of `course/settings.json` as a loss in words, and its P x K."""
-    options = dict(recipe["arguments"])
-    if base := options.pop("base_loss", None):
-        options = {"base": base["stem"]} | {f"base.{k}": v for k, v in base.items() if k != "stem"} | options
-    beside = recipe.get("beside_softmax")
-    if beside and beside.get("start"):
-        options["start"] = beside["start"]
-    words = recipe["loss"] + (":" if options else "") + ",".join(f"{k}={v}" for k, v in options.items())
-    batches = recipe.get("batches")
-    pk = (batches["identities_per_batch"], batches["images_per_identity"]) if batches else None
-    if beside:
-        return f"softmax:bias={str(beside.get('bias', True)).lower()}+{beside['weight']}*{words}", pk
-    return words, pk
-
-
-def make_loss(words: str, dim: int, classes: int, **common: Any) -> tuple[nn.Module, Callable[[int, int], None] | None]:
-    """The loss that `words` name, and what has to run before each step, if anything.
-
-    common: keywords for every part that takes them (`process_group`). ValueError for an unknown stem or keyword.
-    """
-    parts, weights, starts = [], [], []
-    for weight, stem, options in _terms(words):
-        starts.append(start := options.pop("start", 0.0))
-        if not (isinstance(start, int | float) and 0 <= start < 1):
-            raise ValueError(f"loss: start={start} in {words!r}; expected a share of the steps, 0 to below 1")
-        weights.append(weight)
-        parts.append(_one_loss(stem, options, dim, classes, common))
-    if len(parts) == 1 and weights == [1.0] and starts == [0.0]:
-        return parts[0], None
-    joint = Joint(*zip(weights, parts, strict=True))
-
-    def begin(step: int, total: int) -> None:
-        joint.weights[:] = [w if step >= s * total else 0.0 for w, s in zip(weights, starts, strict=True)]
-
-    return joint, begin if any(starts) else None
-
-
-def _terms(words: str) -> list[tuple[float, str, dict[str, Any]]]:
-    """Weight, stem and keywords of each term of a sum."""
-    found = []
-    for term in re.split(r"\+(?=(?:[\d.eE-]+\*)?[a-z])", words.replace(" ", "")):
-        match = re.fullmatch(r"(?:([\d.eE-]+)\*)?([a-z].*)", term)
-        if not match:
-            raise ValueError(f"loss: {term!r} in {words!r}; expected STEM:name=value,... or WEIGHT*STEM:...")
-        found.append((float(match[1] or 1), *parse(match[2], "loss")))
-    return found
-
-
-def _one_loss(stem: str, options: dict[str, Any], dim: int, classes: int, common: dict[str, Any]) -> Any:
-    if stem not in REGISTRY:
-        raise ValueError(f"loss: {stem!r}; expected one of {', '.join(REGISTRY)}")
-    kind = REGISTRY[stem]
-    known = set(inspect.signature(kind).parameters)
-    if "frame" in known:  # handed on
-        known |= set(inspect.signature(MarginHead).parameters)
-    common = {name: value for name, value in common.items() if name in known}
-    known -= {"embedding_dim", "num_classes", "frame", "process_group", "reduction", "validate", "generator"}
-    if stem == "discface":
-        base_stem = options.pop("base", "normface")
-        inner = {k[5:]: options.pop(k) for k in list(options) if k.startswith("base.")}
-        options["base_loss"] = _one_loss(base_stem, inner, dim, classes, common)
-    unknown = sorted(set(options) - known)
-    if unknown:
-        raise ValueError(f"loss: {stem} has no {', '.join(unknown)}; expected some of {', '.join(sorted(known))}")
-    sized = issubclass(kind, ClassLoss) and stem != "discface"
-    try:
-        return get(stem, *((dim, classes) if sized else ()), **options, **common)
-    except TypeError as error:  # a word where a number belongs
-        given = ", ".join(f"{name}={value}" for name, value in options.items())
-        raise ValueError(f"loss: {stem} with {given}: {error}") from error
 
 
 def make_data(words: str, size: int | None = None) -> Any:
@@ -292,13 +188,14 @@ def train(
     if height != width:
         raise ValueError(f"data: images of {height} x {width} pixels; expected square ones")
     net = net_from(words)
-    loss, on_step = make_loss(settings.loss, settings.dim, classes, **_group(settings))
+    recipe = Recipe.parse(settings.loss, settings.pk, settings.batch_size)
+    loss, on_step = recipe.build(settings.dim, classes, **_group(settings))
     if settings.class_parallel and not distributed.Ranks(net, loss).shards:
         raise ValueError(f"class_parallel: {settings.loss} has no class weights to share out; expected an angular head")
     if settings.float64:
         net.double(), loss.double()
     augment = ShiftAndGain() if settings.augment else None
-    batches, amp = _batches(settings), _amp(settings.amp)
+    amp = _amp(settings.amp)
     tune = strangers(settings.data, "tune") if settings.eval_every and first else None
     rows: list[Record] = _rows(run)
 
@@ -319,8 +216,8 @@ def train(
     try:
         records = fit(
             net, loss, data, epochs=settings.epochs, batch_size=settings.batch_size, lr=settings.lr,
-            weight_decay=settings.weight_decay, seed=settings.seed, augment=augment, batches=batches, on_step=on_step,
-            on_epoch=on_epoch, amp=amp, channels_last=settings.channels_last,
+            weight_decay=settings.weight_decay, seed=settings.seed, augment=augment, batches=recipe.batches,
+            on_step=on_step, on_epoch=on_epoch, amp=amp, channels_last=settings.channels_last,
             checkpoint=run / "checkpoint.safetensors", progress=progress, workers=workers,
         )  # fmt: skip
     except BaseException:
@@ -377,15 +274,6 @@ def _group(settings: Settings) -> dict[str, Any]:
     if not (dist.is_available() and dist.is_initialized()):
         raise ValueError("class_parallel: needs several processes; start with torchrun --nproc-per-node N -m facelearn")
     return {"process_group": dist.group.WORLD}
-
-
-def _batches(settings: Settings) -> sets.PKBatches | None:
-    """P x K batches, for losses that compare the images of a batch; K = 4 unless said otherwise."""
-    if settings.pk:
-        return sets.PKBatches(*settings.pk)
-    if any(stem in PAIR_LOSSES for _, stem, _ in _terms(settings.loss)):
-        return sets.PKBatches(max(2, settings.batch_size // 4), 4)
-    return None
 
 
 def _amp(amp: str) -> bool | str:

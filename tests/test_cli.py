@@ -26,6 +26,7 @@ from facelearn import cli, losses, models, runs
 from facelearn.data import SyntheticFaces, standard
 from facelearn.training import ShiftAndGain, embed, fit, seed_everything
 from facelearn.verification import all_pairs, evaluate_pairs, fold_pairs
+from facelearn.words import parse
 
 FEW = "synthetic:identities=8,images_per_identity=6,seed=3"
 SMALL = ["--data", FEW, "--batch-size", "16", "--width", "2", "--dim", "8", "--eval-every", "0"]
@@ -71,7 +72,7 @@ def test_a_run_is_the_training_that_fit_does(tmp_path: Path, capsys: pytest.Capt
 
 def few_strangers(words: str, split: str) -> SyntheticFaces:
     """Instead of the standard sets, which take a while."""
-    return standard(split, identities=12, images_per_identity=6, seed=runs.parse(words, "")[1]["seed"])
+    return standard(split, identities=12, images_per_identity=6, seed=parse(words, "")[1]["seed"])
 
 
 def test_strangers_are_measured_during_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,7 +168,12 @@ def test_wrong_words_end_with_2_and_divergence_with_1(tmp_path: Path, capsys: py
         (["--data", "synthetic:name=fit"], "found name"),
         (["--eval-every", "-2"], "eval_every: -2"),
         (["--recipes", "{tmp}/none.json", "--loss", "arcface"], "none.json"),
-        (["--recipes", "{tmp}/bad.json", "--loss", "arcface"], "bad.json is damaged"),
+        (["--recipes", "{tmp}/bad.json", "--loss", "arcface"], "bad.json: recipe: found no arguments; expected loss"),
+        (
+            ["--recipes", "{tmp}/bad.json", "--loss", "cosface"],
+            "bad.json: loss: cosface has no margn; expected",
+        ),
+        (["--recipes", "{tmp}/worse.json", "--loss", "arcface"], "worse.json is damaged"),
         (["--recipes", "{tmp}/bad.json", "--loss", "arcface", "--set", "scale=8"], "expected --loss STEM"),
         (["--recipes", "{tmp}/bad.json"], "with the loss none"),
     ],
@@ -175,7 +181,9 @@ def test_wrong_words_end_with_2_and_divergence_with_1(tmp_path: Path, capsys: py
 def test_unusable_words_are_one_line(
     given: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "bad.json").write_text('{"losses": {"arcface": {"loss": "arcface"}}}')
+    bad = {"arcface": {"loss": "arcface"}, "cosface": {"loss": "cosface", "arguments": {"margn": 0.2}}}
+    (tmp_path / "bad.json").write_text(json.dumps({"losses": bad}))
+    (tmp_path / "worse.json").write_text("{")
     words = [word.format(tmp=tmp_path) for word in given]
     assert run("train", "--run", tmp_path / "run", *words) == 2
     told = capsys.readouterr().err
@@ -233,40 +241,14 @@ def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
             assert all(stem in told for stem in losses.REGISTRY)
 
 
-def test_every_loss_can_be_named(tmp_path: Path) -> None:
-    """Each stem with its defaults, sums, and what is inside them."""
-    for stem in losses.REGISTRY:
-        loss, _ = runs.make_loss(stem, 8, 5)
-        assert isinstance(loss, losses.REGISTRY[stem])
-    loss, begin = runs.make_loss("softmax:bias=false + 0.03*ring:start=0.5 + 1e-3*center:alpha=.25", 8, 5)
-    assert begin is not None
-    begin(4, 10)
-    assert loss.weights == [1.0, 0.0, 0.001]
-    begin(5, 10)
-    assert loss.weights == [1.0, 0.03, 0.001]
-    assert loss.parts[0].bias is None
-    assert loss.parts[2].alpha == 0.25
-    disc, begin = runs.make_loss("discface:base=cosface,base.scale=8,base.margin=.4,weight=0.2", 8, 5)
-    assert begin is None
-    assert (type(disc.base_loss).__name__, disc.base_loss.scale, disc.weight) == ("CosFace", 8, 0.2)
-    mv, _ = runs.make_loss("mv_softmax:kind=am,t=0.3,tile=none", 8, 5)
-    assert (mv.kind, mv.t, mv.tile) == ("am", 0.3, None)
-
-
 def test_recipes_and_pair_batches(tmp_path: Path) -> None:
     recipe = {"loss": "triplet", "arguments": {"margin": 0.4, "mining": "semi-hard"},
               "batches": {"identities_per_batch": 4, "images_per_identity": 3}}  # fmt: skip
-    ring = {"loss": "ring", "arguments": {}, "beside_softmax": {"weight": 0.01, "start": 0.3, "bias": False}}
-    disc = {"loss": "discface", "arguments": {"base_loss": {"stem": "arcface", "scale": 8}, "weight": 0.4}}
-    (tmp_path / "recipes.json").write_text(json.dumps({"losses": {"triplet": recipe, "ring": ring, "discface": disc}}))
+    (tmp_path / "recipes.json").write_text(json.dumps({"losses": {"triplet": recipe}}))
     assert train(tmp_path / "run", "--recipes", tmp_path / "recipes.json", loss="triplet", epochs=1) == 0
     stored = runs.config(tmp_path / "run")
     assert (stored.loss, stored.pk) == ("triplet:margin=0.4,mining=semi-hard", (4, 3))
     assert int(rows(tmp_path / "run")[0]["steps"]) == 4  # 8 people x 2 groups of 3, 4 people a batch
-    assert runs.recipe_words(ring) == ("softmax:bias=false+0.01*ring:start=0.3", None)
-    assert runs.recipe_words(disc) == ("discface:base=arcface,base.scale=8,weight=0.4", None)
-    for words in ("softmax:bias=false+0.01*ring:start=0.3", "discface:base=arcface,base.scale=8,weight=0.4"):
-        runs.make_loss(words, 8, 5)
 
 
 # ---- killed, and started by torchrun

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import csv
-import json
 
 import pytest
 import torch
 from PIL import Image
 
 from facelearn.data import digits
-from facelearn.losses import REGISTRY, Center, Joint, Triplet
+from facelearn.losses import REGISTRY, Joint
 from tools import loss_pictures as script
 
 
@@ -26,8 +25,8 @@ def test_every_loss_has_a_small_picture_and_its_settings_as_the_script_has_them(
         path = script.FOLDER / f"{row['stem']}.png"
         assert path.stat().st_size <= script.LIMIT
         assert min(Image.open(path).size) > 300
-        assert row["setting"] == script.setting(row["stem"])
-        assert int(row["classes"]) == script.RECIPES[row["stem"]].classes
+        assert row["setting"] == str(script.PICTURES[row["stem"]].recipe)
+        assert int(row["classes"]) == script.PICTURES[row["stem"]].classes
         assert (int(row["seed"]), int(row["steps"]), row["digits"]) == (script.SEED, script.STEPS, "digits")
 
 
@@ -39,22 +38,20 @@ def test_every_picture_shows_classes_that_were_told_apart():
 
 @pytest.mark.parametrize("stem", REGISTRY)
 def test_recipes_make_a_loss_whose_margin_grows_to_its_full_size(stem):
-    recipe = script.RECIPES[stem]
-    loss = script.build(stem, recipe)
+    picture = script.PICTURES[stem]
+    loss, step = script.build(picture)
     part = loss.parts[1] if isinstance(loss, Joint) else loss
     assert isinstance(part, REGISTRY[stem])
-    wanted = {name: value for name, value in recipe.arguments.items() if name in script.GROWING}
-    step = script.warm_up(loss, recipe)
+    wanted = {name: value for name, value in picture.recipe.terms[-1].settings.items() if name in script.GROWING}
     step(0, 100)
-    grows = not recipe.pairs and stem != "circleface"
+    grows = not picture.recipe.compares and stem != "circleface"
     assert all((getattr(part, name) == 0) == grows for name in wanted)
     step(60, 100)
     assert {name: getattr(part, name) for name in wanted} == pytest.approx(wanted)
 
 
 def test_a_loss_beside_softmax_starts_when_it_is_due():
-    loss = script.build("ring", script.RECIPES["ring"])
-    step = script.warm_up(loss, script.RECIPES["ring"])
+    loss, step = script.build(script.PICTURES["ring"])
     weights = [step(number, 100) or loss.weights[1] for number in (0, 29, 30, 99)]
     assert weights == [0.0, 0.0, 0.03, 0.03]
 
@@ -79,9 +76,3 @@ def test_lines_of_losses_that_are_not_drawn_again_stay(tmp_path):
     )
     with path.open(encoding="utf-8") as file:
         assert [row["net"] for row in csv.DictReader(file)] == ["softmax", "triplet", "new"]
-
-
-def test_settings_are_readable():
-    assert json.loads(script.setting("ring")) == {"beside_softmax": {"weight": 0.03, "start": 0.3}}
-    assert isinstance(script.build("triplet", script.RECIPES["triplet"]), Triplet)
-    assert isinstance(script.build("center", script.RECIPES["center"]).parts[1], Center)

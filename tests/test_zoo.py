@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from facelearn import models, runs
+from facelearn import models
 from facelearn.data import standard
 from facelearn.models import SmallFaceNet, parameter_count, pretrained, zoo
+from facelearn.recipe import Recipe
 from facelearn.training import embed
 from facelearn.verification import all_pairs, evaluate_pairs
 
@@ -67,6 +68,6 @@ def test_settings_are_those_that_the_search_chose() -> None:
         pytest.skip("course/settings.json is not written yet")
     recipes = json.loads(path.read_text())["losses"]
     for name, entry in zoo().items():
-        loss, pk = runs.recipe_words(recipes[name])
-        assert runs.parse(entry["loss"], "zoo") == runs.parse(loss, "settings")
-        assert entry["training"]["pk"] == (list(pk) if pk else None)
+        recipe = Recipe.from_json(recipes[name])
+        assert Recipe.parse(entry["loss"], recipe.pk) == recipe
+        assert entry["training"]["pk"] == (list(recipe.pk) if recipe.pk else None)

@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import csv
 import io
-import json
 import os
 import sys
 from pathlib import Path
@@ -33,8 +32,9 @@ from torch import Tensor, nn  # noqa: E402
 
 from facelearn import figures  # noqa: E402
 from facelearn.data import MNIST, ImageSet, PKBatches, digits  # noqa: E402
-from facelearn.losses import CircleFace, Joint, get  # noqa: E402
+from facelearn.losses import CircleFace  # noqa: E402
 from facelearn.models import DigitNet  # noqa: E402
+from facelearn.recipe import OnStep, Recipe  # noqa: E402
 from facelearn.training import embed, fit, seed_everything  # noqa: E402
 
 FOLDER = ROOT / "course" / "assets" / "losses"
@@ -51,75 +51,63 @@ PK = PKBatches(10, 6)  # ten digits, six images each: for losses that compare th
 GROWING = ("margin", "m2", "m3", "m0", "margin_lower", "margin_upper")  # what a loss may call its margin
 
 
-class Recipe(NamedTuple):
-    """How one picture is made. `free`: the net leaves lengths alone, since the loss reads them; else it normalises.
+class Picture(NamedTuple):
+    """How one picture is made. `free`: the net leaves lengths alone, since the loss reads them; else it normalises."""
 
-    `beside_softmax`: the weight at which the loss stands beside a softmax, and the share of the steps without it.
-    """
-
-    arguments: dict[str, Any]
+    words: str  # of the loss, see `facelearn.recipe`
     free: bool = False
-    beside_softmax: tuple[float, float] | None = None
-    pairs: bool = False
     classes: int = 10
 
+    @property
+    def recipe(self) -> Recipe:
+        return Recipe.parse(self.words)
 
-ARC = {"scale": 16.0, "margin": 0.3}  # 17 of the 36 degrees between neighbours
-RECIPES: dict[str, Recipe] = {
-    "softmax": Recipe({"bias": False}, free=True),
-    "normface": Recipe({"scale": 16.0}),
-    "l2_softmax": Recipe({"alpha": 8.0, "bias": False}),
-    "contrastive": Recipe({"margin": 4.0}, free=True, pairs=True),
-    "supcon": Recipe({"temperature": 0.1}, pairs=True),
-    "triplet": Recipe({"margin": 0.2, "mining": "all"}, pairs=True),
-    "circle": Recipe({"margin": 0.7, "gamma": 32.0}, pairs=True),  # neighbours 36 degrees apart: s_n up to 0.81
-    "center": Recipe({}, free=True, beside_softmax=(0.1, 0.0)),
-    "ring": Recipe({}, free=True, beside_softmax=(0.03, 0.3)),
-    "lgm": Recipe({"alpha": 0.3, "likelihood_weight": 0.1}, free=True),
-    "sphereface": Recipe({"margin": 4, "lam_base": 100.0}, free=True),
-    "cosface": Recipe({"scale": 16.0, "margin": 0.1}),
-    "arcface": Recipe(ARC),
-    "combined_margin": Recipe({"scale": 16.0, "m1": 1.0, "m2": 0.2, "m3": 0.05}),
-    "subcenter_arcface": Recipe({**ARC, "num_subcenters": 2}),
-    "mv_softmax": Recipe({**ARC, "t": 0.2}),
-    "curricularface": Recipe(ARC, classes=5),
-    "circleface": Recipe({"margin": 0.4, "gamma": 32.0}, classes=5),  # a smaller margin asks for more
-    "discface": Recipe({"base_loss": {"stem": "arcface", **ARC}, "weight": 0.4}),
-    "npcface": Recipe({"scale": 16.0, "margin": 0.3, "m0": 0.2, "m1": 0.1}),
-    "magface": Recipe(
-        {"scale": 16.0, "lower": 2.0, "upper": 20.0, "margin_lower": 0.1, "margin_upper": 0.5,
-         "regularizer_weight": 5.0}, free=True
+
+# A margin of .3 is 17 of the 36 degrees between neighbours.
+PICTURES = {
+    "softmax": Picture("softmax:bias=false", free=True),
+    "normface": Picture("normface:scale=16"),
+    "l2_softmax": Picture("l2_softmax:alpha=8,bias=false"),
+    "contrastive": Picture("contrastive:margin=4", free=True),
+    "supcon": Picture("supcon:temperature=0.1"),
+    "triplet": Picture("triplet:margin=0.2,mining=all"),
+    "circle": Picture("circle:margin=0.7,gamma=32"),  # neighbours 36 degrees apart: s_n up to 0.81
+    "center": Picture("softmax:bias=false+0.1*center", free=True),
+    "ring": Picture("softmax:bias=false+0.03*ring:start=0.3", free=True),
+    "lgm": Picture("lgm:alpha=0.3,likelihood_weight=0.1", free=True),
+    "sphereface": Picture("sphereface:margin=4,lam_base=100", free=True),
+    "cosface": Picture("cosface:scale=16,margin=0.1"),
+    "arcface": Picture("arcface:scale=16,margin=0.3"),
+    "combined_margin": Picture("combined_margin:scale=16,m1=1.0,m2=0.2,m3=0.05"),
+    "subcenter_arcface": Picture("subcenter_arcface:scale=16,margin=0.3,num_subcenters=2"),
+    "mv_softmax": Picture("mv_softmax:scale=16,margin=0.3,t=0.2"),
+    "curricularface": Picture("curricularface:scale=16,margin=0.3", classes=5),
+    "circleface": Picture("circleface:margin=0.4,gamma=32", classes=5),  # a smaller margin asks for more
+    "discface": Picture("discface:base=arcface,base.scale=16,base.margin=0.3,weight=0.4"),
+    "npcface": Picture("npcface:scale=16,margin=0.3,m0=0.2,m1=0.1"),
+    "magface": Picture(
+        "magface:scale=16,lower=2,upper=20,margin_lower=0.1,margin_upper=0.5,regularizer_weight=5", free=True
     ),
-    "adaface": Recipe({"scale": 16.0, "margin": 0.15}, free=True),
-    "elasticface": Recipe({**ARC, "std": 0.05}),
-}  # fmt: skip
+    "adaface": Picture("adaface:scale=16,margin=0.15", free=True),
+    "elasticface": Picture("elasticface:scale=16,margin=0.3,std=0.05"),
+}
 
 
-def build(stem: str, recipe: Recipe) -> nn.Module:
-    """The loss for features in the plane."""
-    arguments = dict(recipe.arguments)
-    if base := arguments.get("base_loss"):
-        arguments["base_loss"] = get(base["stem"], 2, recipe.classes, **{k: v for k, v in base.items() if k != "stem"})
-    sized = not (recipe.pairs or base or stem == "ring")  # does it have a row per class of its own?
-    loss = get(stem, *((2, recipe.classes) if sized else ()), **arguments)
-    return Joint((1.0, get("softmax", 2, recipe.classes, bias=False)), (0.0, loss)) if recipe.beside_softmax else loss
-
-
-def warm_up(loss: nn.Module, recipe: Recipe) -> Any:
-    """What `fit` calls before each step: margins of class weights grow, a loss beside softmax starts when it is due."""
-    heads = [part for part in loss.modules() if hasattr(part, "weight") and not recipe.pairs]
+def build(picture: Picture) -> tuple[nn.Module, OnStep]:
+    """The loss for features in the plane, and what `fit` calls before each step: margins of class weights grow."""
+    loss, on_step = picture.recipe.build(2, picture.classes)
+    heads = [part for part in loss.modules() if hasattr(part, "weight") and not picture.recipe.compares]
     heads = [part for part in heads if not isinstance(part, CircleFace)]  # whose margin relaxes
     full = [(part, name, getattr(part, name)) for part in heads for name in GROWING if hasattr(part, name)]
 
-    def step(number: int, total: int) -> None:
+    def warm_up(number: int, total: int) -> None:
         share = min(1.0, number / (WARM_UP * total))
         for part, name, value in full:
             setattr(part, name, share * value)
-        if recipe.beside_softmax:
-            weight, start = recipe.beside_softmax
-            loss.weights[1] = weight if number >= start * total else 0.0  # type: ignore[operator]
+        if on_step:
+            on_step(number, total)
 
-    return step
+    return loss, warm_up
 
 
 def first(data: ImageSet, classes: int) -> ImageSet:
@@ -130,14 +118,13 @@ def first(data: ImageSet, classes: int) -> ImageSet:
 
 def train(stem: str, shown: ImageSet) -> nn.Module:
     """The trained net."""
-    recipe = RECIPES[stem]
+    picture = PICTURES[stem]
     seed_everything(SEED)
-    net = DigitNet(2, batchnorm=not recipe.free)
-    loss = build(stem, recipe)
-    batches = {"batches": PK} if recipe.pairs else {}
+    net = DigitNet(2, batchnorm=not picture.free)
+    loss, on_step = build(picture)
+    batches = PK if picture.recipe.compares else None
     epochs = max(1, round(STEPS / (len(shown) // TRAINING["batch_size"])))
-    options = {**TRAINING, **batches, "on_step": warm_up(loss, recipe)}
-    fit(net, loss, shown, epochs=epochs, seed=SEED, progress=False, **options)
+    fit(net, loss, shown, epochs=epochs, seed=SEED, progress=False, batches=batches, on_step=on_step, **TRAINING)
     return net
 
 
@@ -173,15 +160,8 @@ def write_table(path: Path, rows: dict[str, dict[str, Any]]) -> None:
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(merged[stem] for stem in RECIPES if stem in merged)
+    writer.writerows(merged[stem] for stem in PICTURES if stem in merged)
     figures.write_whole(path, text.getvalue().encode())
-
-
-def setting(stem: str) -> str:
-    """A recipe as one line of JSON."""
-    recipe = RECIPES[stem]
-    joint = dict(zip(("weight", "start"), recipe.beside_softmax, strict=True)) if recipe.beside_softmax else {}
-    return json.dumps(recipe.arguments | ({"beside_softmax": joint} if joint else {}))
 
 
 def main() -> None:
@@ -190,14 +170,14 @@ def main() -> None:
     parser.add_argument("--digits", choices=("digits", "mnist"), default="digits")
     parser.add_argument("--out", type=Path, default=FOLDER)
     options = parser.parse_args()
-    if unknown := set(options.stems) - set(RECIPES):
-        parser.error(f"stem: found {', '.join(sorted(unknown))}; expected some of {', '.join(RECIPES)}")
+    if unknown := set(options.stems) - set(PICTURES):
+        parser.error(f"stem: found {', '.join(sorted(unknown))}; expected some of {', '.join(PICTURES)}")
     torch.set_num_threads(1)
     figures.use_style()
     options.out.mkdir(parents=True, exist_ok=True)
     everything = data(options.digits)
-    for stem in options.stems or RECIPES:
-        shown, held_out = (first(part, RECIPES[stem].classes) for part in everything)
+    for stem in options.stems or PICTURES:
+        shown, held_out = (first(part, PICTURES[stem].classes) for part in everything)
         net = train(stem, shown)
         fig = draw(embed(net, held_out), held_out.labels)
         figures.write_whole(options.out / f"{stem}.png", figures.png(fig, limit=LIMIT))
@@ -206,9 +186,9 @@ def main() -> None:
         row = {
             "stem": stem,
             "digits": options.digits,
-            "classes": RECIPES[stem].classes,
-            "net": "free" if RECIPES[stem].free else "normalised",
-            "setting": setting(stem),
+            "classes": PICTURES[stem].classes,
+            "net": "free" if PICTURES[stem].free else "normalised",
+            "setting": str(PICTURES[stem].recipe),
             "seed": SEED,
             "steps": STEPS,
             "nearest_mean": right,

@@ -69,7 +69,7 @@ def table_of_losses(language: str) -> str:
     how = [f"| {' | '.join(words['picture_columns'])} |", "|---" * 3 + "|"]
     for stem, row in made.items():
         share = f"{float(row['nearest_mean']):.1%}".replace("%", " %")
-        how.append(f"| {api_link(stem)} | `{row['setting'][1:-1]}` | {share} |")
+        how.append(f"| {api_link(stem)} | `{row['setting']}` | {share} |")
     listed, settings = "\n".join(lines), "\n".join(how)
     from tools import loss_pictures as script
 

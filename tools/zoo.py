@@ -22,15 +22,10 @@ sys.path.insert(0, str(ROOT))  # also when started as a script
 from facelearn import runs  # noqa: E402
 from facelearn.data import standard  # noqa: E402
 from facelearn.data.face_renderer import VERSION  # noqa: E402
+from facelearn.recipe import Recipe  # noqa: E402
 
-# The best of the search on the split "tune" (`course/experiments/protocol.py`).
-LOSSES: dict[str, dict[str, Any]] = {
-    "softmax": {"loss": "softmax:bias=False"},
-    "triplet": {"loss": "triplet:margin=0.2,mining=semi-hard", "pk": (32, 4)},
-    "cosface": {"loss": "cosface:margin=0.2,scale=8"},
-    "arcface": {"loss": "arcface:margin=0.8,scale=8"},
-}
-TRAINING = {"epochs": 20, "seed": 0, "eval_every": 0}
+LOSSES = ("softmax", "triplet", "cosface", "arcface")
+TRAINING: dict[str, Any] = {"epochs": 20, "seed": 0, "eval_every": 0}
 RESAMPLES = 500
 FOLDER = ROOT / "facelearn" / "zoo"
 
@@ -97,6 +92,13 @@ net = pretrained("arcface")  # (B, 3, 32, 32)，取值 [-1, 1] -> (B, 64)
 }
 
 
+def wanted(loss: str) -> runs.Settings:
+    """With the settings of the loss that the search chose on the split "tune" (`course/experiments/protocol.py`)."""
+    chosen = json.loads((ROOT / "course" / "settings.json").read_text(encoding="utf-8"))["losses"]
+    recipe = Recipe.from_json(chosen[loss])
+    return runs.Settings(loss=str(recipe), pk=recipe.pk, **TRAINING)
+
+
 def make(loss: str, wanted: runs.Settings, fresh: bool) -> dict[str, Any]:
     """Train and measure one net; write its file; return its entry in `zoo.json`."""
     folder = ROOT / "build" / "zoo" / loss
@@ -129,7 +131,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--fresh", action="store_true", help="train everything again")
     options = parser.parse_args(arguments)
     FOLDER.mkdir(exist_ok=True)
-    nets = {name: make(name, runs.Settings(**own | TRAINING), options.fresh) for name, own in LOSSES.items()}
+    nets = {name: make(name, wanted(name), options.fresh) for name in LOSSES}
     index = {"renderer": VERSION, "made_with": runs.versions(), "nets": nets}
     (FOLDER / "zoo.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
     first = next(iter(nets.values()))["measured"]

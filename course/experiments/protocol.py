@@ -6,10 +6,7 @@ and have at most 6 settings for every loss; they are small, so a best setting at
 Finals: each loss with its chosen setting, 20 epochs, five seeds of their own, measured on the split "open". A final
 seed draws everything: people, start weights of the net, order of the batches. Runs with one seed are paired.
 
-`settings("arcface")` gives the chosen recipe, `build` makes the loss of a recipe and what `fit` needs beside it:
-
-    loss, options = build(settings("arcface"), net.embedding_dim, classes)
-    fit(net, loss, faces, epochs=10, **options)
+`settings("arcface")` gives the chosen recipe as plain values, from which `facelearn.recipe.Recipe` builds the loss.
 """
 
 from __future__ import annotations
@@ -26,13 +23,12 @@ from torch import nn
 
 from facelearn.data import STANDARD, SyntheticFaces, standard
 from facelearn.data.face_renderer import VERSION
-from facelearn.data.samplers import PKBatches
-from facelearn.losses import Joint, get
 from facelearn.models import SmallFaceNet
+from facelearn.recipe import Recipe
 from facelearn.training import ShiftAndGain, embed, fit, seed_everything
 from facelearn.verification import all_pairs, evaluate_pairs, fold_pairs
 
-Recipe = dict[str, Any]  # "loss" (stem), "arguments" (keywords); maybe "batches" (P x K), "beside_softmax" (joint loss)
+Plain = dict[str, Any]  # a recipe as plain values, see `facelearn.recipe`
 CHOSEN = Path(__file__).resolve().parents[1] / "settings.json"
 
 # All that decides a number of the tables beside the recipe and the seed.
@@ -52,24 +48,24 @@ MEASURES = ("accuracy", "eer", "tar_1e2", "tar_1e3")
 # ---- the grids, fixed before the first run --------------------------------------------------------------------------
 
 
-def _each(loss: str, *arguments: dict[str, Any], **more: Any) -> list[Recipe]:
+def _each(loss: str, *arguments: dict[str, Any], **more: Any) -> list[Plain]:
     """One recipe for each set of keywords."""
     return [{"loss": loss, "arguments": keywords, **more} for keywords in arguments]
 
 
-def _scales(loss: str, *pairs: tuple[float, float], **fixed: Any) -> list[Recipe]:
+def _scales(loss: str, *pairs: tuple[float, float], **fixed: Any) -> list[Plain]:
     """One recipe for each (scale, margin)."""
     return _each(loss, *({"scale": scale, "margin": margin, **fixed} for scale, margin in pairs))
 
 
-def _beside(loss: str, *weights: float, start: float = 0.0) -> list[Recipe]:
+def _beside(loss: str, *weights: float, start: float = 0.0) -> list[Plain]:
     """Softmax without bias plus weight · loss, from the share `start` of all steps on."""
     return [
         {"loss": loss, "arguments": {}, "beside_softmax": {"weight": w, "start": start, "bias": False}} for w in weights
     ]
 
 
-def _magface(scale: float, low: float, high: float, weight: float) -> Recipe:
+def _magface(scale: float, low: float, high: float, weight: float) -> Plain:
     lengths = {"lower": 4.0, "upper": 16.0}
     margins = {"margin_lower": low, "margin_upper": high}
     return {"loss": "magface", "arguments": {"scale": scale, **lengths, **margins, "regularizer_weight": weight}}
@@ -84,7 +80,7 @@ COS = {"stem": "cosface", "scale": 8, "margin": 0.4}
 # middle of every grid, with 4 and 16 beside it, and around it the margins from half to twice what a paper takes.
 # Margins are not warmed up. The last layer of the net normalises the embedding's batch: lengths lie near √64 = 8, and
 # what a loss measures in lengths is set to that.
-GRIDS: dict[str, list[Recipe]] = {
+GRIDS: dict[str, list[Plain]] = {
     "softmax": _each("softmax", {"bias": True}, {"bias": False}),  # nothing else to choose
     "normface": _each("normface", *({"scale": s} for s in (4, 8, 16, 32))),
     "l2_softmax": _each("l2_softmax", *({"alpha": a} for a in (4, 8, 16, 32))),  # as normface; its weights stay free
@@ -178,40 +174,15 @@ GRIDS: dict[str, list[Recipe]] = {
 }  # fmt: skip
 
 
-# ---- a recipe made real ---------------------------------------------------------------------------------------------
+# ---- one run --------------------------------------------------------------------------------------------------------
 
 
-def build(recipe: Recipe, embedding_dim: int, classes: int) -> tuple[nn.Module, dict[str, Any]]:
-    """The loss of a recipe, and the keywords that `fit` needs for it: `batches` and `on_step`, where it has them."""
-    arguments = dict(recipe["arguments"])
-    options: dict[str, Any] = {}
-    if "batches" in recipe:
-        options["batches"] = PKBatches(**recipe["batches"])
-    if base := arguments.get("base_loss"):
-        keywords = {name: value for name, value in base.items() if name != "stem"}
-        arguments["base_loss"] = get(base["stem"], embedding_dim, classes, **keywords)
-    sized = not ("batches" in recipe or base or recipe["loss"] == "ring")  # does it have a row per class of its own?
-    loss = get(recipe["loss"], *((embedding_dim, classes) if sized else ()), **arguments)
-    if not (beside := recipe.get("beside_softmax")):
-        return loss, options
-    softmax = get("softmax", embedding_dim, classes, bias=beside["bias"])
-    joint = Joint((1.0, softmax), (beside["weight"], loss))
-
-    def begin(step: int, total: int) -> None:
-        joint.weights[1] = beside["weight"] if step >= beside["start"] * total else 0.0
-
-    return joint, {**options, "on_step": begin}
-
-
-def settings(loss: str) -> Recipe:
+def settings(loss: str) -> Plain:
     """The chosen recipe of a loss, from `course/settings.json`. ValueError for a loss that is not in it."""
     losses = json.loads(CHOSEN.read_text(encoding="utf-8"))["losses"]
     if loss not in losses:
         raise ValueError(f"loss={loss!r}: expected one of {', '.join(losses)}")
     return losses[loss]
-
-
-# ---- one run --------------------------------------------------------------------------------------------------------
 
 
 @lru_cache(maxsize=2)
@@ -220,7 +191,7 @@ def people(split: str, seed: int | None, few: bool) -> SyntheticFaces:
     return standard(split, seed=seed, **({"identities": 34} if few else {}))
 
 
-def run(recipe: Recipe, split: str, seed: int, budget: str = "full") -> dict[str, float]:
+def run(recipe: Plain, split: str, seed: int, budget: str = "full") -> dict[str, float]:
     """Train one recipe and measure it on people of `split`: "tune" in the search, "open" in the finals.
 
     All numbers are NaN where the training diverged. At the budget "smoke" it is one epoch with a few people.
@@ -230,10 +201,11 @@ def run(recipe: Recipe, split: str, seed: int, budget: str = "full") -> dict[str
     faces = people("fit", data_seed, few)
     seed_everything(seed)
     net = SmallFaceNet(**SETTINGS["net"])  # before the loss: it starts the same whatever the loss draws
-    loss, options = build(recipe, net.embedding_dim, int(faces.labels.max()) + 1)
-    epochs = 1 if few else SETTINGS["epochs"][split]
+    made = Recipe.from_json(recipe)
+    loss, on_step = made.build(net.embedding_dim, int(faces.labels.max()) + 1)
+    options = SETTINGS["training"] | {"epochs": 1 if few else SETTINGS["epochs"][split], "batches": made.batches}
     try:
-        fit(net, loss, faces, epochs=epochs, seed=seed, augment=ShiftAndGain(), **SETTINGS["training"], **options)
+        fit(net, loss, faces, seed=seed, augment=ShiftAndGain(), on_step=on_step, **options)
     except FloatingPointError:
         return dict.fromkeys(MEASURES, math.nan)
     return measure(net, people(split, data_seed, few))
@@ -255,22 +227,22 @@ def measure(net: nn.Module, strangers: SyntheticFaces) -> dict[str, float]:
 # ---- which runs there are, and what was chosen ----------------------------------------------------------------------
 
 
-def search() -> Iterator[tuple[Recipe, str, int]]:
+def search() -> Iterator[tuple[Plain, str, int]]:
     """Every setting of every loss, once, on `tune`."""
     return ((recipe, "tune", SEARCH_SEED) for recipes in GRIDS.values() for recipe in recipes)
 
 
-def finals(chosen: dict[str, Recipe]) -> Iterator[tuple[Recipe, str, int]]:
+def finals(chosen: dict[str, Plain]) -> Iterator[tuple[Plain, str, int]]:
     """Every loss with its chosen setting, on `open`; a whole seed at a time, so that a table cut short has pairs."""
     return ((recipe, "open", seed) for seed in FINAL_SEEDS for recipe in chosen.values())
 
 
-def words(recipe: Recipe) -> str:
+def words(recipe: Plain) -> str:
     """A recipe without its loss as one line of JSON: a cell of the tables."""
     return json.dumps({name: value for name, value in recipe.items() if name != "loss"}, sort_keys=True)
 
 
-def choose(table: pd.DataFrame) -> dict[str, Recipe]:
+def choose(table: pd.DataFrame) -> dict[str, Plain]:
     """For each loss all of whose settings are in the table, the best of them on `tune`."""
     rows = {(row["loss"], row["setting"]): row for row in table[table["split"] == "tune"].to_dict("records")}
     chosen = {}
@@ -287,7 +259,7 @@ def choose(table: pd.DataFrame) -> dict[str, Recipe]:
     return chosen
 
 
-def edges(recipe: Recipe) -> list[str]:
+def edges(recipe: Plain) -> list[str]:
     """The numbers of a recipe that are the smallest or largest its grid tried, as "margin 0.8": look further there.
 
     Compared are the settings `alike`.
@@ -297,13 +269,13 @@ def edges(recipe: Recipe) -> list[str]:
     return [f"{name} {mine[name]:g}" for name in ends if mine[name] in ends[name]]
 
 
-def alike(recipe: Recipe) -> list[dict[str, float]]:
+def alike(recipe: Plain) -> list[dict[str, float]]:
     """The numbers of every setting in its grid that differs from this one in numbers alone; itself included."""
     kind = _numbers(recipe)[1]
     return [numbers for numbers, other in map(_numbers, GRIDS[recipe["loss"]]) if other == kind]
 
 
-def _numbers(recipe: Recipe) -> tuple[dict[str, float], str]:
+def _numbers(recipe: Plain) -> tuple[dict[str, float], str]:
     """What of a recipe is a number, and the rest of it as text."""
     flat = {**recipe["arguments"], **recipe.get("beside_softmax", {})}
     numbers = {name: v for name, v in flat.items() if isinstance(v, (int, float)) and not isinstance(v, bool)}

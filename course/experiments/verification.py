@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from facelearn.data import STANDARD, SyntheticFaces, standard
 from facelearn.data.face_renderer import VERSION
-from facelearn.losses import get
+from facelearn.losses import build
 from facelearn.models import pretrained, zoo
 from facelearn.training import embed
 from facelearn.verification import VerificationResult, all_pairs, compare, evaluate_pairs, fold_pairs, mcnemar
@@ -164,7 +164,7 @@ def train_again(setting: Setting, seed: int, budget: str = "full") -> list[dict[
     again, few = SETTINGS["again"], budget == "smoke"
     shown = faces.people("fit", STANDARD["fit"]["seed"], few)
     recipe = again["recipe"]
-    head = partial(get, recipe["loss"], **recipe["arguments"])
+    head = partial(build, recipe["loss"], **recipe["arguments"])
     net = faces.train(head, seed, budget, epochs=again["epochs"], shown=shown).net
     rows = []
     for test in SETTINGS["seeds"][: 2 if few else again["tests"]]:

@@ -3,11 +3,13 @@
     loss = ArcFace(embedding_dim=64, num_classes=300)
     loss(embeddings, labels).backward()
 
-`get("arcface", ...)` makes a loss by its stem, for scripts.
+`build("arcface", 64, 300, margin=0.4)` makes any loss by its stem, for scripts.
 """
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Iterable
 from typing import Any
 
 from facelearn.losses.adaface import AdaFace
@@ -73,7 +75,9 @@ __all__ = [
     "Joint",
     "Loss",
     "MarginHead",
+    "build",
     "get",
+    "known_settings",
     "touched_rows_only",
 ]
 
@@ -83,3 +87,38 @@ def get(stem: str, *args: Any, **settings: Any) -> Loss:
     if stem not in REGISTRY:
         raise ValueError(f"stem={stem!r}: expected one of {', '.join(REGISTRY)}")
     return REGISTRY[stem](*args, **settings)
+
+
+def build(stem: str, embedding_dim: int, num_classes: int, process_group: Any = None, **settings: Any) -> Loss:
+    """The loss of that stem, whatever its class is made from: `build("arcface", 64, 300, margin=0.4)`.
+
+    Sizes and process group go to losses that take them (`Triplet` knows no classes). DiscFace's base is a stem with its
+    settings, `base_loss={"stem": "arcface", "scale": 8}`, and NormFace unless said otherwise.
+    ValueError as for `known_settings`, and for values that the loss refuses.
+    """
+    known = known_settings(stem, settings)
+    given = {"embedding_dim": embedding_dim, "num_classes": num_classes, "process_group": process_group}
+    if "base_loss" in known:
+        base = {"stem": "normface"} | settings.get("base_loss", {})
+        settings["base_loss"] = build(**base, **given)
+    try:
+        return REGISTRY[stem](**settings, **{name: value for name, value in given.items() if name in known})
+    except TypeError as error:  # a word where a number belongs
+        found = ", ".join(f"{name}={value}" for name, value in settings.items())
+        raise ValueError(f"loss: {stem} with {found}: {error}") from error
+
+
+def known_settings(stem: str, given: Iterable[str] = ()) -> set[str]:
+    """Names of all that the loss of that stem is made from. ValueError for an unknown stem, and for others `given`."""
+    if stem not in REGISTRY:
+        raise ValueError(f"loss: {stem!r}; expected one of {', '.join(REGISTRY)}")
+    known: set[str] = set()
+    for kind in REGISTRY[stem].__mro__:
+        parameters = inspect.signature(kind).parameters.values()
+        known |= {p.name for p in parameters if p.kind is not p.VAR_KEYWORD}
+        if all(p.kind is not p.VAR_KEYWORD for p in parameters):
+            break  # else it hands on what it does not know to the class above it
+    if unknown := sorted(set(given) - known):
+        free = known - {"embedding_dim", "num_classes", "process_group", "reduction", "validate", "generator"}
+        raise ValueError(f"loss: {stem} has no {', '.join(unknown)}; expected some of {', '.join(sorted(free))}")
+    return known

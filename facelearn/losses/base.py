@@ -35,6 +35,8 @@ class Loss(nn.Module):
 
     #: Names of own parameters that weight decay would harm; `facelearn.training.fit` reads this.
     no_weight_decay: ClassVar[tuple[str, ...]] = ()
+    #: Does it compare the images of a batch with each other? Then a batch needs several of each person.
+    compares: ClassVar[bool] = False
 
     def __init__(
         self, *, reduction: str = "mean", validate: bool | None = None, process_group: ProcessGroup | None = None

@@ -36,6 +36,8 @@ class Circle(Loss):
     anchors of zero loss out of the mean.
     """
 
+    compares = True
+
     def __init__(
         self,
         *,

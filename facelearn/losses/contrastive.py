@@ -35,6 +35,8 @@ class Contrastive(Loss):
     root of the sum of FOURTH powers as distance.
     """
 
+    compares = True
+
     def __init__(
         self,
         *,

@@ -31,6 +31,8 @@ class SupCon(Loss):
     Elsewhere: the authors' code multiplies by τ / 0.07 (`base_temperature`), 1 at its default.
     """
 
+    compares = True
+
     def __init__(
         self,
         *,

@@ -47,6 +47,8 @@ class Triplet(Loss):
     averages over triplets with a loss above 0 only.
     """
 
+    compares = True
+
     def __init__(
         self,
         *,

@@ -89,9 +89,10 @@ def _train(rows: Tensor, labels: Tensor, loss: str, steps: int, seed: int) -> nn
         head = nn.Sequential(
             nn.Dropout(0.3), nn.Linear(rows.shape[1], recipe.DIM, bias=False), nn.BatchNorm1d(recipe.DIM)
         )
-        objective = recipe.LOSSES[loss](int(labels.max()) + 1)
+        objective, on_step = recipe.LOSSES[loss].build(recipe.DIM, int(labels.max()) + 1)
     batches, epochs = recipe.plan(loss, labels, steps)
-    fit(head, objective, Rows(rows, labels), epochs=epochs, lr=recipe.LR, seed=seed, batches=batches, progress=False)
+    options: dict[str, Any] = {"epochs": epochs, "batches": batches, "on_step": on_step, "lr": recipe.LR, "seed": seed}
+    fit(head, objective, Rows(rows, labels), progress=False, **options)
     return head.cpu().eval()
 
 

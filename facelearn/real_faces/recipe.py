@@ -13,7 +13,6 @@ together did better than either alone, see `course/en/real_faces.md`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +22,7 @@ from torch import Tensor, nn
 
 from facelearn.data.image_set import ImageSet, to_float
 from facelearn.data.samplers import BalancedBatches, PKBatches
-from facelearn.losses import AdaFace, ArcFace, Center, CosFace, CurricularFace, Joint, Softmax, SupCon, Triplet
+from facelearn.recipe import Recipe
 from facelearn.training import fit, seed_everything
 
 CELL, STORED, SEEN = 4, 28, 24  # pixels of a cell; cells a side: of what is kept, and of the part that the net sees
@@ -37,18 +36,17 @@ BATCH, PER_PERSON = 128, 4
 STEPS, LR, WEIGHT_DECAY, WIDTH = 1200, 3e-3, 0.05, 16
 CROPS = ((0, 0), (-1, -1), (-1, 1), (1, -1), (1, 1))  # cells from the middle, when faces are embedded
 
-#: name -> loss for C people. The scale is small, since a few thousand images are easily learnt by heart.
-LOSSES: dict[str, Callable[[int], nn.Module]] = {
-    "softmax": lambda people: Softmax(DIM, people),
-    "center": lambda people: Joint((1.0, Softmax(DIM, people)), (0.003, Center(DIM, people))),
-    "triplet": lambda people: Triplet(margin=0.3, mining="semi-hard"),
-    "supcon": lambda people: SupCon(temperature=0.1),
-    "cosface": lambda people: CosFace(DIM, people, scale=16.0, margin=0.2),
-    "arcface": lambda people: ArcFace(DIM, people, scale=16.0, margin=0.3),
-    "curricularface": lambda people: CurricularFace(DIM, people, scale=16.0, margin=0.3),
-    "adaface": lambda people: AdaFace(DIM, people, scale=16.0, margin=0.3),
+#: The scale is small, since a few thousand images are easily learnt by heart.
+LOSSES = {
+    "softmax": Recipe.parse("softmax"),
+    "center": Recipe.parse("softmax+0.003*center"),
+    "triplet": Recipe.parse("triplet:margin=0.3,mining=semi-hard"),
+    "supcon": Recipe.parse("supcon:temperature=0.1"),
+    "cosface": Recipe.parse("cosface:scale=16,margin=0.2"),
+    "arcface": Recipe.parse("arcface:scale=16,margin=0.3"),
+    "curricularface": Recipe.parse("curricularface:scale=16,margin=0.3"),
+    "adaface": Recipe.parse("adaface:scale=16,margin=0.3"),
 }
-COMPARING = ("triplet", "supcon")  # losses that want several images of a person in a batch
 
 
 class RealFaceNet(nn.Module):
@@ -169,10 +167,12 @@ def train(
     chosen, epochs = plan(loss, labels, steps)
     with torch.random.fork_rng([]):
         seed_everything(seed)
-        net, objective = RealFaceNet(width), LOSSES[loss](int(labels.max()) + 1)
+        net = RealFaceNet(width)
+        objective, on_step = LOSSES[loss].build(DIM, int(labels.max()) + 1)
     fit(
         net, objective, ImageSet(views, labels), epochs=epochs, lr=LR, weight_decay=WEIGHT_DECAY, seed=seed,
-        augment=FaceAugment(), batches=chosen, amp="bf16" if quick_in_bf16() else False, progress=False,
+        augment=FaceAugment(), batches=chosen, on_step=on_step, amp="bf16" if quick_in_bf16() else False,
+        progress=False,
     )  # fmt: skip
     return net.eval()
 
@@ -196,7 +196,7 @@ def plan(loss: str, labels: Tensor, steps: int) -> tuple[PKBatches | BalancedBat
     """How a loss gets its batches, and for how many epochs, so that there are about `steps` of them."""
     people = min(BATCH // PER_PERSON, int(labels.max()) + 1)
     batches: PKBatches | BalancedBatches = BalancedBatches(min(BATCH, len(labels)))
-    if loss in COMPARING:
+    if LOSSES[loss].compares:
         batches = PKBatches(people, PER_PERSON, small="repeat", cap=20)
     an_epoch = len(batches(labels, 1, torch.Generator().manual_seed(0)))
     return batches, max(1, round(steps / an_epoch))

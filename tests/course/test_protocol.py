@@ -13,9 +13,9 @@ import torch
 from scipy import stats
 
 from facelearn.data import STANDARD
-from facelearn.data.samplers import PKBatches
 from facelearn.lesson import settings_hash
 from facelearn.losses import REGISTRY, Joint
+from facelearn.recipe import Recipe
 from tools import protocol as runner
 from tools import protocol_page
 
@@ -46,7 +46,7 @@ def test_every_loss_has_a_grid_of_at_most_six_different_settings(protocol):
 def test_every_recipe_gives_its_loss_with_its_settings(protocol):
     embeddings, labels = torch.randn(12, 8), torch.arange(3).repeat(4)
     for recipe in recipes(protocol):
-        loss, options = protocol.build(recipe, 8, 3)
+        loss, on_step = Recipe.from_json(recipe).build(8, 3)
         assert loss(embeddings, labels).isfinite()
         if "beside_softmax" in recipe:
             assert isinstance(loss, Joint)
@@ -62,15 +62,15 @@ def test_every_recipe_gives_its_loss_with_its_settings(protocol):
                 assert (loss.log_var is not None) == (value == "diagonal")
             else:
                 assert getattr(loss, name) == value
-        assert set(options) <= {"batches", "on_step"}
+        assert (on_step is not None) == (recipe["loss"] == "ring")
 
 
 def test_ring_joins_after_30_percent_of_the_steps(protocol):
     for recipe in protocol.GRIDS["ring"]:
-        joint, options = protocol.build(recipe, 8, 3)
+        joint, on_step = Recipe.from_json(recipe).build(8, 3)
         weights = []
         for step in range(10):
-            options["on_step"](step, 10)
+            on_step(step, 10)
             weights.append(joint.weights[1])
         assert weights == 3 * [0.0] + 7 * [recipe["beside_softmax"]["weight"]]
         assert joint.weights[0] == 1.0
@@ -82,7 +82,7 @@ def test_all_losses_take_equally_many_steps(protocol):
     batch = protocol.SETTINGS["training"]["batch_size"]
     for recipe in recipes(protocol):
         if "batches" in recipe:
-            plan = PKBatches(**recipe["batches"])(labels, 1, torch.Generator().manual_seed(0))
+            plan = Recipe.from_json(recipe).batches(labels, 1, torch.Generator().manual_seed(0))
             assert len(plan) == len(labels) // batch == 46
             assert {len(index) for index in plan} == {batch}
 

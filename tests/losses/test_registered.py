@@ -55,7 +55,7 @@ def missing(stem: str, kind: type[losses.Loss], rows: dict[str, dict[str, str]] 
         "NAMES in facelearn/figures.py": stem in figures.NAMES,
         "REGISTRY in tests/test_figures.py": f'"{stem}"' in text("tests/test_figures.py"),
         "a row in course/losses.csv": bool(row),
-        "RECIPES in tools/loss_pictures.py": entry("tools/loss_pictures.py", stem),
+        "PICTURES in tools/loss_pictures.py": entry("tools/loss_pictures.py", stem),
         f"course/assets/losses/{stem}.png, which that tool draws": picture.is_file(),
         f"{key} in course/references.bib": not key or f"{{{key}," in text("course/references.bib"),
         "GRIDS in course/experiments/protocol.py": entry("course/experiments/protocol.py", stem),
