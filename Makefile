@@ -71,7 +71,7 @@ solutions: setup      ## the same with solutions and answers, into handout/LANG-
 # LANG is also the locale's variable, which every shell has set: tools/student.py takes a hint from it, or says what is missing.
 HANDOUT = --language "$(LANG)" $(if $(OUT),--out "$(OUT)") $(if $(CHAPTER),--chapters $(CHAPTER))
 
-slides: setup         ## lecture slides in both languages, into _slides/; they need no network  [CHAPTER=12]
+slides: setup         ## the lectures of course/slides in both languages, into _slides/; they need no network  [CHAPTER=12]
 	$(PY) tools/slides.py $(CHAPTER)
 
 gpu:                  ## run the chapters as plain scripts at the full budget; needs torch, not Jupyter  [CHAPTER=12]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import jupytext
 import nbformat
 import pytest
 from selenium import webdriver
@@ -12,6 +13,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from tests.browsers import needs_chromium, screen
 from tools import chapters, slides
+from tools.chapters import Chapter
 
 COURSE = Path(__file__).resolve().parents[2] / "course"
 DECKS = sorted(path.stem for path in (COURSE / "slides" / "en").glob("*.md"))
@@ -33,14 +35,17 @@ def course(folder: Path, *decks: str) -> Path:
         nbformat.v4.new_markdown_cell("![A sheet](../assets/sheet.svg)\n\n**Figure 2.** A sheet."),
         nbformat.v4.new_code_cell("def secret():\n    pass", metadata={"tags": ["solution"]}),
         nbformat.v4.new_markdown_cell(
-            "## {Q}\n\n**1.** Why?\n\n- **A.** so\n\n<details>no: **A**</details>\n\n**2.** How?"
+            "## {Q}\n\n**1.** Why?\n\n- **A.** so\n\n"
+            "<details><summary>Answer</summary>\n\n- **A** no: so\n\n</details>\n\n**2.** How?"
         ),
     ]
     for language, deck in zip(chapters.LANGUAGES, decks * 2, strict=False):
         words = {"en": ("Derivation", "Quiz"), "zh": ("推导", "小测")}[language]
         text = nbformat.writes(nbformat.v4.new_notebook(cells=cells))
         (folder / language).mkdir(parents=True)
-        (folder / language / "99_small.ipynb").write_text(text.replace("{D}", words[0]).replace("{Q}", words[1]))
+        book = folder / language / "99_small.ipynb"
+        book.write_text(text.replace("{D}", words[0]).replace("{Q}", words[1]), encoding="utf-8")
+        jupytext.write(jupytext.read(book), book.with_suffix(".md"), fmt="md:myst")
         (folder / "slides" / language).mkdir(parents=True)
         (folder / "slides" / language / "99_small.md").write_text(deck, encoding="utf-8")
     (folder / "assets").mkdir()
@@ -64,9 +69,9 @@ def course(folder: Path, *decks: str) -> Path:
     ],
 )
 def test_a_reference_shows_what_the_chapter_has(tmp_path, reference, expected):
-    shown = slides.Chapter(course(tmp_path, ""), "en", "99_small").shown(reference, tmp_path)
+    shown = slides.shown(Chapter(course(tmp_path / "course", "") / "en" / "99_small.ipynb"), reference, tmp_path)
     assert expected in shown
-    assert "<details>" not in shown
+    assert "no:" not in shown
     for file in tmp_path.glob("*10_60_.svg"):
         assert 'height="50.0" viewBox="0.0 10.0 72.0 50.0"' in file.read_text()
 
@@ -80,7 +85,7 @@ def test_a_reference_shows_what_the_chapter_has(tmp_path, reference, expected):
         ("formula 1.2", "step 1 has 1 display formulas"),
         ("formula 9", "no step 9; there are 1, 2"),
         ("table Quiz", "no table in 'Quiz'"),
-        ("table 小测", "English name"),
+        ("table 小测", "no section '小测'; expected one of One question"),
         ("code secret", "no function or class 'secret'"),
         ("output Quiz 1", "0 code cells"),
         ("question 3", "no question 3; there are 1, 2"),
@@ -90,9 +95,9 @@ def test_a_reference_shows_what_the_chapter_has(tmp_path, reference, expected):
     ],
 )
 def test_an_unknown_reference_is_one_line_that_names_file_and_slide(tmp_path, reference, complaint):
-    folder = course(tmp_path, f"## A slide\n\nshow: {reference}\n\nNote:\nSay it.\n")
-    with pytest.raises(slides.Failed) as error:
-        slides.markdown("99_small", "zh", folder, tmp_path)
+    folder = course(tmp_path / "course", f"## A slide\n\nshow: {reference}\n\nNote:\nSay it.\n")
+    with pytest.raises(chapters.Failed) as error:
+        slides.Deck(folder / "slides" / "zh" / "99_small.md").markdown(tmp_path)
     [line] = str(error.value).splitlines()
     assert "slides/zh/99_small.md, slide 1 ('A slide')" in line
     assert reference in line
@@ -121,7 +126,7 @@ def test_both_languages_are_one_lecture(tmp_path, en, zh, complaint):
     (folder / "slides" / "zh" / "99_small.md").write_text(en, encoding="utf-8")
     assert (list(slides.problems("99_small", folder)) == []) == (en == ONE * 12)
     (folder / "slides" / "zh" / "99_small.md").unlink()
-    assert list(slides.problems("99_small", folder)) == ["course/slides/zh/99_small.md is missing"]
+    assert list(slides.problems("99_small", folder)) == ["slides/zh/99_small.md is missing"]
 
 
 @pytest.mark.parametrize("name", DECKS)
