@@ -48,8 +48,14 @@ def solved(chapter: Chapter) -> set[int]:
 
 
 def for_students(chapter: Chapter) -> Any:
-    """The notebook without solutions and answers. A reader writes in one place: the stub that the check is given."""
+    """The notebook without what a reader shall find alone: solutions, answers, what the guess is compared with.
+
+    Badges go too: they open the course, with its solutions. A reader writes in one place: the stub that the check is
+    given.
+    """
     book = nbformat.read(chapter.path, as_version=4)
+    for cell in (book.cells[cell.index] for cell in chapter.section("Predict first") if cell.kind == "code"):
+        cell.update(outputs=[], execution_count=None)
     for exercise in chapter.exercises:
         stub = book.cells[exercise.stub.index]
         stub.source = open_stub(exercise, chapter.language)
@@ -58,7 +64,7 @@ def for_students(chapter: Chapter) -> Any:
     book.cells = [cell for index, cell in enumerate(book.cells) if index not in solutions]
     for cell in book.cells:
         if cell.cell_type == "markdown":
-            cell.source = without_answers(cell.source)
+            cell.source = BADGE.sub("", without_answers(cell.source)).rstrip()
     return book
 
 
@@ -194,7 +200,8 @@ def _text(lines: list[str], node: ast.stmt, whole: bool = False) -> list[str]:
 
 
 FILE = re.compile(r"(!?)\[([^\[\]]*)\]\((?:\.\./)?([\w./-]+\.(?:ipynb|md|gif|png|svg|html))(#[^)\s]*)?\)")
-ELSEWHERE = re.compile(r"^.*assets/badge_.*\n?|^\[[^\]]+\]\(\.\./(?:en|zh)/\w+\.(?:ipynb|md)\)[ \t]*\n?", re.M)
+BADGE = re.compile(r"^.*assets/badge_.*\n?", re.M)
+TWIN = re.compile(r"^\[[^\]]+\]\(\.\./(?:en|zh)/\w+\.(?:ipynb|md)\)[ \t]*\n?", re.M)
 
 
 def _relinked(source: str, here: set[str]) -> str:
@@ -204,7 +211,7 @@ def _relinked(source: str, here: set[str]) -> str:
         mark, words, path, fragment = match.groups(default="")
         return f"{mark}[{words}]({path}{fragment})" if path in here else words
 
-    return FILE.sub(local, ELSEWHERE.sub("", source)).strip()
+    return FILE.sub(local, TWIN.sub("", BADGE.sub("", source))).strip()
 
 
 # ---- the tree -----------------------------------------------------------------------------------------------------
@@ -370,8 +377,11 @@ def refuse_foreign(target: Path) -> None:
     try:
         hashes = json.loads((target / MANIFEST).read_bytes())["files"] if inside else {}
         known = {target / name: digest for name, digest in hashes.items()}
+    except FileNotFoundError:
+        raise Failed(f"{target} is not empty and has no {MANIFEST}, the record of what this tool wrote: name another "
+                     "folder with OUT=") from None  # fmt: skip
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        raise Failed(f"{target} is not empty and was not written by this tool: name another folder with OUT=") from None
+        raise Failed(f"{target / MANIFEST} was not written by this tool: name another folder with OUT=") from None
     strange = [p for p in inside if p.name != MANIFEST and hashlib.sha256(p.read_bytes()).hexdigest() != known.get(p)]
     if strange:
         names = ", ".join(path.relative_to(target).as_posix() for path in strange[:3])

@@ -64,8 +64,13 @@ def _printed(text: str) -> Any:
 
 def _exercise(number: int) -> list[dict[str, Any]]:
     call = f"check.arcface.ex{number}(mine)"
+    en, zh = (f"<details><summary>{word}</summary>\n\n{text}\n\n</details>" for word, text in
+              {"Hint": "Slowly.", "提示": "慢慢来。"}.items())  # fmt: skip
     return [
-        _both(f"### {number} · Turn it ★★ (15 min)\n\nDo it.", f"### {number} · 转一转 ★★（15 分钟）\n\n做一做。"),
+        _both(
+            f"### {number} · Turn it ★★ (15 min)\n\nDo it.\n\n{en}",
+            f"### {number} · 转一转 ★★（15 分钟）\n\n做一做。\n\n{zh}",
+        ),
         _code(f"def mine(x): ...\n\n{call}", _printed(f"ex{number}: to do\n"), tags=["exercise"]),
         _code(call, _printed(f"ex{number}: passed\n"), tags=["solution"], jupyter={"source_hidden": True}),
     ]
@@ -84,7 +89,7 @@ def good_cells() -> list[dict[str, Any]]:
         _both("## One question\n\nWhat does an arc buy?", "## 一个问题\n\n一段弧能换来什么？"),
         _both("## You will be able to\n\n- turn $x$ by $m$", "## 学完你能\n\n- 把 $x$ 转过 $m$"),
         _both("## Predict first\n\nHow far?", "## 先猜\n\n有多远？"),
-        _code("guess = None"),
+        _code("guess = None", tags=["hide-output"], jupyter={"outputs_hidden": True}),
         _both("## Intuition\n\nTwo points on a circle.", "## 直觉\n\n圆上的两个点。"),
         _both("## Derivation\n\nThree steps.", "## 推导\n\n分几步走。"),
         _both(

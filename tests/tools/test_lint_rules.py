@@ -1,5 +1,6 @@
 """Every lint can fail: one thing is broken at a time in a made-up chapter that passes, and the right rule says so."""
 
+import nbformat
 import pytest
 
 from tests.tools import made_up
@@ -198,6 +199,124 @@ def test_solutions_are_tagged_and_folded(project):
 )
 def test_captions(project, new, message):
     expect(broken(project, "**Figure 1", "**Figure 1.** The arcs open.", new), "captions", message)
+
+
+# ---- what the first chapters taught ---------------------------------------------------------------------------------
+
+
+def shows(project, output):
+    """Problems when the cell `a1 = 1` has this output."""
+    project.find("a1 = 1")["outputs"] = [output]
+    project.write()
+    return lint.check(page(project))
+
+
+def stream(text):
+    return nbformat.v4.new_output("stream", name="stdout", text=text)
+
+
+def html(rows, columns):
+    row = "<tr>" + "<td>1</td>" * columns + "</tr>"
+    head = "<thead><tr>" + "<th>a</th>" * columns + "</tr></thead>"
+    data = {"text/html": f"<table>{head}{row * rows}</table>", "text/plain": "x" * 200}
+    return nbformat.v4.new_output("display_data", data=data)
+
+
+def test_a_source_is_short(project):
+    text = project.path("en").read_text(encoding="utf-8")
+    lines = text.count("\n")
+    project.path("en").write_text(text + "\n" * (620 - lines), encoding="utf-8")
+    assert lint.check(page(project)) == []
+    project.path("en").write_text(text + "\n" * (621 - lines), encoding="utf-8")
+    expect(lint.check(page(project)), "short: 621 lines of source: at most 620")
+
+
+def test_lines_of_code_and_print_fit_their_column(project):
+    project.find("a1 = 1")["en"] = "a1 = 1  # " + "x" * 78
+    assert shows(project, stream("x" * 100 + "\n")) == []
+    expect(shows(project, stream("short\n" + "x" * 101)), "printed: a printed line of 101 characters")
+    project.find("a1 = 1")["en"] += "x"
+    expect(shows(project, stream("")), "code_width: a line of code of 89 characters: at most 88")
+
+
+TALL = "".join(f"m = {i}  eer {i}  tar {i}\n" for i in range(7))
+WIDE = "a  b  c  d  e  f\n1  2  3  4  5  6\n"
+
+
+@pytest.mark.parametrize(
+    ("output", "size"),
+    [(html(7, 2), "7 rows and 2"), (html(2, 6), "2 rows and 6"), (stream(TALL), "7 rows and 3"),
+     (stream("loss  eer  tar\n" + TALL), "7 rows and 3"), (stream(WIDE), "1 rows and 6")],
+)  # fmt: skip
+def test_printed_tables_are_small(project, output, size):
+    expect(shows(project, output), f"printed: a printed table of {size} columns: at most (6, 5)")
+
+
+@pytest.mark.parametrize(
+    "output",
+    [html(6, 5), stream("loss  eer  tar\n" + "".join(TALL.splitlines(keepends=True)[1:])),
+     stream("a sentence\n" * 9), stream(TALL[:40] + "\n\n" + TALL[:40]), stream("a  b  c  d  e  f\n")],
+)  # fmt: skip
+def test_ordinary_print_is_no_big_table(project, output):
+    assert shows(project, output) == []
+
+
+def test_the_output_of_the_guess_is_hidden(project):
+    guess = project.find("guess = None")
+    for spoilt in ({"tags": ["hide-output"]}, {"jupyter": {"outputs_hidden": True}}):
+        guess["metadata"] = spoilt
+        project.write()
+        expect(lint.check(page(project)), "cell 5: hidden_guess: the guess is spoiled")
+
+
+@pytest.mark.parametrize(("old", "new"), [("Hint", "Answer"), ("<details>", ""), ("Slowly.", "")])
+def test_each_exercise_has_a_hint(project, old, new):
+    problems = broken(project, "### 2 · Turn it", old, new)
+    expect(problems, "hints: exercise 2: expected <details><summary>Hint</summary>")
+
+
+def test_a_hint_after_the_solution_comes_too_late(project):
+    cell = project.find("### 2 · Turn it")
+    hint = cell["en"].partition("\n\n<details>")
+    cell["en"] = hint[0]
+    at = project.cells.index(project.find("check.arcface.ex2")) + 1
+    project.cells.insert(at, made_up._both("".join(hint[1:]).strip(), "晚了。"))
+    project.write()
+    expect(lint.check(page(project)), "hints: exercise 2")
+
+
+@pytest.mark.parametrize(
+    ("start", "old", "new", "message"),
+    [
+        ("### 2 · Look", "### 2 · Look", "### 2 · ★ Look", "expected an optional step to be `### 9 · title ★`"),
+        ("### 2 · Look", "### 2 · Look", "### 2 · Look ★★", "expected an optional step to be"),
+        ("## Ablation", "Without.", "<details><summary>More</summary>\n\nx\n\n</details>", "<summary>More: expected"),
+        ("## Ablation", "Without.", "<details><summary>Optional: x</summary>\nx\n\n</details>", "blank lines inside"),
+    ],
+)
+def test_what_is_optional_is_marked_one_way(project, start, old, new, message):
+    expect(broken(project, start, old, new), "optional: ", message)
+
+
+def test_an_optional_step_and_an_optional_part(project):
+    part = "<details><summary>Optional: more</summary>\n\nx\n\n</details>"
+    assert broken(project, "### 2 · Look", "### 2 · Look", "### 2 · Look ★") == []
+    assert broken(project, "## Ablation", "Without.", part) == []
+
+
+def test_few_disagreements_are_shown(project):
+    rows = "| 1 | 2 |"
+    assert broken(project, "## Where", rows, "\n".join([rows] * 5)) == []
+    expect(
+        broken(project, "## Where", rows, f"{rows}\n{rows}", all_cells=False), "disagreements: ", "10 rows: at most 5"
+    )
+
+
+def test_a_chapter_may_owe_a_rule_only_while_it_breaks_it(project, monkeypatch):
+    monkeypatch.setattr(lint, "NOT_YET", {made_up.NAME: {"hints"}})
+    expect(lint.check_project(project.root), "NOT_YET: 12_arcface keeps hints: take it out")
+    assert broken(project, "### 2 · Turn it", "Hint", "Answer") == []
+    assert lint.check_project(project.root) == []
 
 
 # ---- formulas -----------------------------------------------------------------------------------------------------

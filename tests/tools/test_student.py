@@ -54,11 +54,13 @@ def test_only_stubs_and_answers_differ_from_the_course(trees, code, name):
     assert [cell.id for cell in given.cells] == [cell.id for cell in kept]
     changed = [b for a, b in zip(kept, given.cells, strict=True) if a != b]
     answered = [cell.id for cell in kept if cell.cell_type == "markdown" and FOLDED.search(cell.source)]
-    assert {cell.id for cell in changed} == {cell.id for cell in tagged(given, "exercise")} | set(answered)
+    emptied = tagged(given, "exercise") + tagged(given, "hide-output")
+    assert {cell.id for cell in changed} == {given.cells[0].id, *answered, *(cell.id for cell in emptied)}
     assert answered
-    for stub in tagged(given, "exercise"):
-        assert stub.outputs == []
-        assert stub.execution_count is None
+    assert len(emptied) == 4
+    for cell in emptied:
+        assert cell.outputs == []
+        assert cell.execution_count is None
 
 
 def with_solutions(given, source_md: Path):
@@ -69,6 +71,8 @@ def with_solutions(given, source_md: Path):
     filled = []  # (kind, source, tags)
     for cell in given.cells:
         text, marks = cell.source, cell.metadata.get("tags", [])
+        if cell is given.cells[0]:
+            text += "\n\n" + "\n".join(line for line in cells[0].source.splitlines() if "/badge_" in line)
         if cell.cell_type == "markdown":
             questions = re.split(r"(?m)^(?=\*\*\d\.\*\* )", text)  # what stands before the first, then one each
             with_reasons = [f"{q.rstrip()}\n\n{next(answers)[0]}" for q in questions[1:]]
@@ -142,6 +146,16 @@ def test_no_trace_of_solutions_and_answers(trees):
             assert '"solution"' not in text, path
             assert "<summary>Answer" not in text, path
             assert "<summary>答案" not in text, path
+
+
+def test_no_link_of_a_handout_opens_the_course_with_its_solutions(trees):
+    """Badges run the published notebook, and that holds the solutions."""
+    for kind, holds in (("student", False), ("solutions", True)):
+        texts = [c.source for path in trees[kind].rglob("*.ipynb") for c in chapters.read(path) if c.kind == "markdown"]
+        texts += [path.read_text() for path in trees[kind].rglob("*.md")]
+        links = [link for text in texts for link in re.findall(r"\]\((https?://[^)\s]+)\)", text)]
+        assert any("colab." in link or "mybinder." in link or ".ipynb" in link for link in links) == holds
+        assert len(links) > 50
 
 
 def relative_links(page: Path) -> list[str]:
@@ -406,6 +420,9 @@ def test_a_folder_of_another_kind_is_left_alone(small, tmp_path, capsys):
     folder = tmp_path / "thesis"
     folder.mkdir()
     assert hand_out(small, "student", "--out", str(folder)) == 0  # empty: nothing to lose
+    (folder / "handout.json").unlink()
+    assert hand_out(small, "student", "--out", str(folder)) == 1
+    assert f"{folder} is not empty and has no handout.json" in capsys.readouterr().err
     for content in ("no JSON", "[]", '{"files": 3}'):
         (folder / "handout.json").write_text(content)
         assert hand_out(small, "student", "--out", str(folder)) == 1
