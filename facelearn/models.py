@@ -59,6 +59,16 @@ def _conv(inside: int, outside: int, stride: int = 1, norm: str = "batch") -> nn
     )
 
 
+class _PoolTo(nn.AdaptiveAvgPool2d):
+    """Means over parts of the image, `output_size` a side. An image that has that size already passes untouched.
+
+    It would come out the same, to the bit, but at a tenth of a training step: torch computes its 1x1 means one by one.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x if x.shape[2:] == (self.output_size,) * 2 else super().forward(x)
+
+
 class DigitNet(nn.Module):
     """Grey digits `(B, 1, H, W)`, 8x8 to 28x28, to `embedding_dim` features that can be drawn on paper.
 
@@ -79,7 +89,7 @@ class DigitNet(nn.Module):
         self.layers = nn.Sequential(
             nn.Conv2d(1, 16, 3, padding=1),  # (B, 16, H, W)
             nn.ReLU(),
-            nn.AdaptiveAvgPool2d(8),  # (B, 16, 8, 8)
+            _PoolTo(8),  # (B, 16, 8, 8)
             nn.Conv2d(16, 32, 3, padding=1),  # (B, 32, 8, 8)
             nn.ReLU(),
             nn.MaxPool2d(2),  # (B, 32, 4, 4)
@@ -127,7 +137,7 @@ class SmallFaceNet(nn.Module):
             _conv(width, 2 * width, 2, norm),  # (B, 2w, S/4, S/4)
             _conv(2 * width, 4 * width, 1, norm),  # (B, 4w, S/4, S/4)
             _conv(4 * width, 8 * width, 2, norm),  # (B, 8w, S/8, S/8)
-            nn.AdaptiveAvgPool2d(4),  # (B, 8w, 4, 4)
+            _PoolTo(4),  # (B, 8w, 4, 4)
             nn.Flatten(),  # (B, 128w)
             nn.Linear(128 * width, embedding_dim, bias=False),
             _norm(embedding_dim, norm, images=False) if final_batchnorm else nn.Identity(),

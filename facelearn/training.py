@@ -245,15 +245,16 @@ class ShiftAndGain:
             raise ValueError(f"gain: {self.gain}; expected 0 <= gain < 1")
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        b, _, h, w = images.shape
+        b, c, h, w = images.shape
         # Drawn on the CPU on every device, so that a GPU trains on the same pictures.
         shift = torch.randint(-self.pixels, self.pixels + 1, (2, b, 1), generator=generator).to(images.device)
         gain = 1 + self.gain * (2 * torch.rand(b, 1, 1, 1, generator=generator) - 1).to(images.device)
         rows = (torch.arange(h, device=images.device) + shift[0]).clamp(0, h - 1)  # (B, H)
         columns = (torch.arange(w, device=images.device) + shift[1]).clamp(0, w - 1)  # (B, W)
-        which = torch.arange(b, device=images.device)[:, None, None]
-        moved = images.permute(0, 2, 3, 1)[which, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
-        return moved * gain + (gain - 1)  # = (x + 1) · gain - 1
+        source = rows[:, :, None] * w + columns[:, None, :]  # (B, H, W): where in its image a pixel comes from
+        moved = images.flatten(2).gather(2, source.view(b, 1, h * w).expand(b, c, h * w)).view(b, c, h, w)
+        lit = images.new_empty(b, h, w, c).permute(0, 3, 1, 2)  # channels side by side in memory, as convolutions like
+        return torch.mul(moved, gain, out=lit).add_(gain - 1)  # = (x + 1) · gain - 1
 
 
 def shift_and_gain(pixels: int = 2, gain: float = 0.1) -> ShiftAndGain:
@@ -362,7 +363,7 @@ def _load(
     if isinstance(source, _InMemory):
         for index in plan:
             index = index.to(device)
-            yield to_float(source.images[index]), source.labels[index]
+            yield to_float(source.images.index_select(0, index)), source.labels[index]
         return
     generator = torch.Generator().manual_seed(seed)  # its own: a DataLoader draws from the global one otherwise
     lists = [index.tolist() for index in plan]

@@ -121,6 +121,42 @@ def test_fit_is_the_loop_written_by_hand() -> None:
     assert means[-1] < means[0]
 
 
+class PlainFaces(Plain):
+    """Pixels turned to numbers in the plainest way."""
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        return self.data.images[index] / 127.5 - 1, int(self.data.labels[index])
+
+
+def plain_shift_and_gain(images: Tensor, generator: torch.Generator) -> Tensor:
+    """ShiftAndGain() image by image: a slice of a padded image, times its gain."""
+    b, _, h, w = images.shape
+    shifts = torch.randint(-2, 3, (2, b, 1), generator=generator).view(2, b).T + 2
+    gains = 1 + 0.1 * (2 * torch.rand(b, 1, 1, 1, generator=generator) - 1)
+    padded = nn.functional.pad(images, (2, 2, 2, 2), mode="replicate")
+    moved = [x[:, dy : dy + h, dx : dx + w] for x, (dy, dx) in zip(padded, shifts.tolist(), strict=True)]
+    return (torch.stack(moved) * gains + (gains - 1)).contiguous(memory_format=torch.channels_last)
+
+
+def test_a_training_has_the_bits_of_plain_torch() -> None:
+    faces = image_set(64, 32, 3)
+    found = []
+    for data, augment, pool in [
+        (faces, ShiftAndGain(), None),
+        (PlainFaces(faces), plain_shift_and_gain, nn.AdaptiveAvgPool2d(4)),
+    ]:
+        training.seed_everything(0)
+        net, loss = SmallFaceNet(16), Head(16)
+        if pool is not None:
+            assert isinstance(net.layers[4], nn.AdaptiveAvgPool2d)
+            net.layers[4] = pool
+        records = fit(net, loss, data, epochs=2, batch_size=16, augment=augment, device="cpu")
+        found.append((state(net, loss), [r["loss"] for r in records]))
+    (ours, losses), (plain, expected) = found
+    assert losses == expected
+    assert_same(ours, plain)
+
+
 @pytest.mark.parametrize("total", [7, 10, 141])
 def test_one_cycle_is_the_schedule_of_torch(total: int) -> None:
     optimizer = torch.optim.AdamW([nn.Parameter(torch.zeros(1))])
@@ -606,6 +642,15 @@ def test_shift_and_gain_against_padding_and_slicing() -> None:
         gains.append(fits[0][2])
     assert len(shifts) == 25
     assert 0.9 <= min(gains) < 0.92 < 1.08 < max(gains) <= 1.1
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_shift_and_gain_has_the_bits_of_slices(channels: int, layout: torch.memory_format) -> None:
+    images = (torch.rand(50, channels, 9, 7) * 2 - 1).contiguous(memory_format=layout)
+    moved = ShiftAndGain()(images, torch.Generator().manual_seed(0))
+    assert torch.equal(moved, plain_shift_and_gain(images, torch.Generator().manual_seed(0)))
+    assert moved.stride() == (9 * 7 * channels, 1, 7 * channels, channels)  # decides which convolution torch takes
 
 
 def test_shift_and_gain_follows_its_generator_and_can_do_nothing() -> None:

@@ -11,7 +11,7 @@ def to_float(images: Tensor) -> Tensor:
     """uint8 pixels in 0..255 -> float32 in [-1, 1]: ``x / 127.5 - 1``, any shape."""
     if images.dtype != torch.uint8:
         raise ValueError(f"images: found {images.dtype}, expected torch.uint8")
-    return images.float() / 127.5 - 1
+    return images.float().div_(127.5).sub_(1)
 
 
 class ImageSet(Dataset[tuple[Tensor, int]]):
