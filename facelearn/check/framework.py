@@ -20,15 +20,17 @@ chapter is data: inputs, a reference, and for each misunderstanding worth naming
         ],
     )
 
-What the frame finds by itself, in this order and for each case: an exception, changed inputs, a wrong type, shape or
-dtype, NaN or inf, wrong values (named, where a `Mistake` gives the same ones), a missing, NaN or wrong gradient. Then
-`rules` ask for whatever no reference can state (a function that must be monotone, a test that must catch three
-mutants). A pass speaks for the inputs tried, hence "visible checks".
+What the frame finds by itself, in this order and for each case: a missing `return`, an exception, a changed input, a
+wrong type, shape or dtype, NaN or inf, wrong values (named, where a `Mistake` gives the same ones), a missing, NaN or
+wrong gradient. Then `rules` ask for whatever no reference can state: a function that must fall (`curve` gives its value
+and slope), a test that must catch three bugs (`detector` makes that rule). A pass speaks for the inputs tried, hence
+"visible checks".
 """
 
 from __future__ import annotations
 
 import copy
+import dis
 import inspect
 import os
 import re
@@ -40,7 +42,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-__all__ = ["Case", "Exercise", "Mistake", "Outcome", "Text", "language"]
+__all__ = ["Case", "Exercise", "Mistake", "Outcome", "Text", "curve", "detector", "language"]
 
 Function = Callable[..., Any]
 STRAY_BLANK = re.compile(
@@ -147,18 +149,22 @@ MESSAGES = {
         "your function raised {error}, for the input {case}", "输入为 {case} 时，你的函数抛出了 {error}"
     ),
     "line": Text("{error} (line {line} of the function)", "{error}（函数的第 {line} 行）"),
+    "return": Text(
+        "your function returns {got}: a `return` is missing, for all inputs or for some",
+        "你的函数返回了 {got}：对全部或某些输入少了 `return`",
+    ),
     "inputs": Text(
-        "your function changes its inputs; work on a copy, or without in-place operations",
-        "你的函数改动了输入；请在副本上计算，或者不用原地（in-place）操作",
+        "your function changes its input {argument}; work on a copy, or without in-place operations",
+        "你的函数改动了输入 {argument}；请在副本上计算，或者不用原地（in-place）操作",
     ),
     "type": Text("{part}expected {expected}, got {got}", "{part}返回值的类型应为：{expected}；实际得到：{got}"),
     "keys": Text("{part}expected the keys {expected}, got {got}", "{part}应有的键是 {expected}，得到的是 {got}"),
     "length": Text("{part}expected {expected} values, got {got}", "{part}应返回 {expected} 个值，得到 {got} 个"),
     "shape": Text(
-        "{part}the shape is {got}, expected {expected}, for the input {case}",
-        "{part}输入为 {case} 时，形状是 {got}，应为 {expected}",
+        "{part}the shape is {got}, expected {expected}, for the input {case}{why}",
+        "{part}输入为 {case} 时，形状是 {got}，应为 {expected}{why}",
     ),
-    "dtype": Text("{part}the dtype is {got}, expected {expected}", "{part}dtype 是 {got}，应为 {expected}"),
+    "dtype": Text("{part}the dtype is {got}, expected {expected}{why}", "{part}dtype 是 {got}，应为 {expected}{why}"),
     "finite": Text("{part}the result is {got} for the input {case}", "{part}输入为 {case} 时，结果是 {got}"),
     "value": Text(
         "{part}for the input {case} got {got}, expected {expected}",
@@ -176,6 +182,39 @@ MESSAGES = {
         "the values are right, but the gradient is not: for the input {case} got {got}, expected {expected}",
         "数值正确，但梯度不对：输入为 {case} 时，得到 {got}，应为 {expected}",
     ),
+    "curve": Text(
+        "expected a float64 tensor of shape {shape} like {argument}, got {got}",
+        "应返回与 {argument} 一样的 float64 张量，形状 {shape}；得到的是 {got}",
+    ),
+    "curve value": Text("the value at {argument} = {at} is {got}", "{argument} = {at} 处的值是 {got}"),
+    "curve gradient": Text(
+        "no gradient flows back to {argument} (detach, item or numpy on the way?)",
+        "梯度传不回 {argument}（途中用了 detach、item 或 numpy？）",
+    ),
+    "curve slope": Text(
+        "the gradient at {argument} = {at} is {got}: a root or acos has an infinite slope at its end: guard it",
+        "{argument} = {at} 处的梯度是 {got}：sqrt 和 acos 在端点处的导数是无穷大，需要防护",
+    ),
+    "bool": Text("expected True or False, got {got}", "应返回 True 或 False，得到的是 {got}"),
+    "rejected": Text("your test rejects {name}{advice}", "你的测试拒绝了{name}{advice}"),
+    "undetected": Text("your test lets this bug pass: {name}{advice}", "你的测试放过了这个错误：{name}{advice}"),
+}
+
+# What the usual wrong shapes and dtypes come from.
+REASONS = {
+    "": Text("", ""),
+    "reduced": Text(": one number for all; is a mean or a sum too many?", "：只有一个数；是不是多求了一次平均或求和？"),
+    "not reduced": Text(
+        ": one number is asked for; is a mean or a sum missing?", "：题目要一个数；是不是少了平均或求和？"
+    ),
+    "axis": Text(": an axis of length 1 too many", "：多了一个长度为 1 的轴"),
+    "no axis": Text(": an axis of length 1 is missing", "：少了一个长度为 1 的轴"),
+    "transposed": Text(": rows and columns are swapped", "：行和列换了位置"),
+    "float32": Text(
+        ": beyond the 7th digit all is lost; keep the dtype of the input (torch.zeros, torch.tensor and .float() make"
+        " float32)",
+        "：第 7 位之后的数字都丢了；请保持输入的 dtype（torch.zeros、torch.tensor 和 .float() 给出的是 float32）",
+    ),
 }
 
 
@@ -188,7 +227,8 @@ class Exercise:
     mistakes   wrong answers worth a sentence of their own; the first whose outputs equal the learner's is told
     gradients  positions of the arguments whose gradient is compared too (they must be float tensors)
     rules      functions of the learner's function that return None, or a `Text` saying what is wrong. They get it
-               watched (None means not begun, an exception becomes a line); `.function` is the function itself
+               watched (a stub is to do, a missing return or an exception becomes a line); `.function` is the
+               function itself
     rtol, atol |got - expected| <= atol + rtol * |expected|
     exact_dtype  compare float64 with float64; False: any float will do for a float
     """
@@ -228,7 +268,7 @@ class Exercise:
             torch.manual_seed(0)
             try:
                 self._compare(function)
-            except (_ToDo, NotImplementedError) as stub:  # the second from a rule whose learner answers None later on
+            except _ToDo as stub:
                 return self._outcome("to do", Text(*(": ".join(filter(None, ("to do", str(stub)))),) * 2))
             except _Wrong as wrong:
                 return self._outcome(wrong.kind, wrong.text)
@@ -268,8 +308,10 @@ class Exercise:
         assert self.reference is not None
         args = copy.deepcopy(case.args)
         got = self._called(function, args, case)
-        if not _same(args, case.args):
-            raise _finding("inputs")
+        names = self._names()
+        for i, (now, before) in enumerate(zip(args, case.args, strict=True)):
+            if not _same(now, before):
+                raise _finding("inputs", argument=names[i] if i < len(names) else i + 1)
         self._match(got, self.reference(*copy.deepcopy(case.args)), case, Text("", ""))
 
     def _called(self, function: Function, args: Sequence[Any], case: Case) -> Any:
@@ -306,14 +348,16 @@ class Exercise:
         a, b = _array(got), _array(expected)
         if a.shape != b.shape:
             where = case.words(self._names())
-            raise _finding("shape", part=part, case=where, got=a.shape, expected=b.shape)
+            why = REASONS[_shape_reason(a.shape, b.shape)]
+            raise _finding("shape", part=part, case=where, got=a.shape, expected=b.shape, why=why)
         families = (_family(a), _family(b))
         if _is_plain(got) or _is_plain(expected) or not self.exact_dtype:
             agree = families[0] == families[1] or families == ("int", "float")  # 0 is as good as 0.0
         else:
             agree = a.dtype == b.dtype
         if not agree:
-            raise _finding("dtype", part=part, got=a.dtype, expected=b.dtype)
+            why = REASONS["float32" if (a.dtype, b.dtype) == (np.float32, np.float64) else ""]
+            raise _finding("dtype", part=part, got=a.dtype, expected=b.dtype, why=why)
         self._close(a, b, case, part, "finite", "value")
 
     def _close(self, a: np.ndarray, b: np.ndarray, case: Case, part: Text, finite: str, value: str) -> None:
@@ -356,10 +400,10 @@ class Exercise:
 
 
 class _Learner:
-    """The learner's function, watched: the first answer None means not begun, an exception becomes one line."""
+    """The learner's function, watched: a stub is to do, a missing return or an exception becomes one line."""
 
     def __init__(self, function: Function) -> None:
-        self.function, self.begun = function, False
+        self.function = function
 
     def __call__(self, *args: Any, **keywords: Any) -> Any:
         try:
@@ -368,10 +412,81 @@ class _Learner:
             raise _ToDo(str(stub)) from None
         except Exception as error:
             raise _Raised(error, self.function) from None
-        if not self.begun and (result is None or result is Ellipsis):
-            raise _ToDo
-        self.begun = True
+        if result is None or result is Ellipsis:
+            raise _ToDo if _is_stub(self.function) else _finding("return", got=result)
         return result
+
+
+def _is_stub(function: Function) -> bool:
+    """Has the function no body but a docstring, `...`, `pass` or `return None`?"""
+    code = getattr(function, "__code__", None)
+    empty = {"RESUME", "NOP", "LOAD_CONST", "RETURN_CONST", "RETURN_VALUE"}
+    return code is not None and {step.opname for step in dis.get_instructions(code)} <= empty
+
+
+# ---- rules that several chapters need -------------------------------------------------------------------------------
+
+
+def curve(function: Function, x: torch.Tensor, *more: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    """Value and slope, entry by entry, of the learner's `function(x, *more)`, for a rule that judges a curve.
+
+    x    (n,) float64, the places where it is asked; each output must depend on its own entry alone
+    ->   two tensors (n,) without history
+
+    A wrong type, shape or dtype, NaN or inf, a missing or infinite gradient is told to the learner from here.
+    """
+    argument = next(iter(inspect.signature(getattr(function, "function", function)).parameters), "x")
+    leaf = x.detach().clone().requires_grad_()
+    value = function(leaf, *more)
+    if not isinstance(value, torch.Tensor) or value.shape != x.shape or value.dtype != x.dtype:
+        got = f"{value.dtype} {tuple(value.shape)}" if isinstance(value, torch.Tensor) else type(value).__name__
+        raise _finding("curve", argument=argument, shape=tuple(x.shape), got=got.removeprefix("torch."))
+    if not torch.equal(leaf, x):
+        raise _finding("inputs", argument=argument)
+
+    def must_be_finite(found: torch.Tensor, kind: str) -> None:
+        if (bad := ~found.isfinite()).any():
+            raise _finding(kind, argument=argument, at=f"{float(x[bad][0]):g}", got=float(found[bad][0]))
+
+    must_be_finite(value.detach(), "curve value")
+    if not value.requires_grad:
+        raise _finding("curve gradient", argument=argument)
+    (slope,) = torch.autograd.grad(value.sum(), leaf, allow_unused=True)
+    if slope is None:
+        raise _finding("curve gradient", argument=argument)
+    must_be_finite(slope, "curve slope")
+    return value.detach(), slope
+
+
+def detector(
+    cases: Sequence[tuple[Function, Text]],
+    right: int,
+    *,
+    if_rejected: Text | None = None,
+    if_passed: Text | None = None,
+) -> Callable[[Function], Text | None]:
+    """The rule of a "write the test" exercise: the learner's function must say True of some functions, False of others.
+
+    cases   what is handed to the learner's test, one after the other, each with words for it: "a right implementation,
+            which ...", "the margin is taken for degrees"
+    right   so many of them, the first ones, are right
+    if_rejected, if_passed  advice for a test that rejects a right one, or lets a wrong one pass
+    """
+
+    def rule(function: Function) -> Text | None:
+        for place, (given, name) in enumerate(cases):
+            answer = function(given)
+            if _is_number(answer) and _array(answer).size == 1:
+                answer = _array(answer).item()
+            if not isinstance(answer, bool):
+                return MESSAGES["bool"].format(got=_short(answer))
+            if answer != (place < right):
+                kind, advice = ("rejected", if_rejected) if place < right else ("undetected", if_passed)
+                advice = Text(f": {advice.en}", f"：{advice.zh}") if advice else REASONS[""]
+                return MESSAGES[kind].format(name=name, advice=advice)
+        return None
+
+    return rule
 
 
 # ---- small helpers ------------------------------------------------------------------------------------------------
@@ -408,6 +523,16 @@ def _same(a: Any, b: Any) -> bool:
     if isinstance(b, Mapping):
         return a.keys() == b.keys() and all(_same(a[key], b[key]) for key in b)
     return bool(a == b) if isinstance(b, (str, bool, int, float, set, frozenset)) else True
+
+
+def _shape_reason(got: tuple[int, ...], expected: tuple[int, ...]) -> str:
+    """What a wrong shape usually comes from; empty where nothing is usual."""
+    without = [tuple(size for size in shape if size != 1) for shape in (got, expected)]
+    if got == expected[::-1]:
+        return "transposed"
+    if without[0] == without[1]:
+        return "axis" if len(got) > len(expected) else "no axis"
+    return "reduced" if not got else "not reduced" if not expected else ""
 
 
 def _array(x: Any) -> np.ndarray:

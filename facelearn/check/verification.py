@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from facelearn.check.framework import Case, Exercise, Mistake, Text
+from facelearn.check.framework import Case, Exercise, Mistake, Text, detector
 
 Array = NDArray[Any]
 Folds = Callable[[Array, Array, Array], Any]
@@ -37,7 +37,7 @@ def _unweighted(scores: Array, same: Array, weights: Array, far: float) -> float
 def _strict(scores: Array, same: Array, weights: Array, far: float) -> float:
     """Accepts above the threshold, not at it, with genuine scores as the only thresholds."""
     scores, same = np.repeat(scores, weights), np.repeat(same, weights)
-    found = [float((scores[same] > t).mean()) for t in scores if (scores[~same] > t).mean() <= far]
+    found = [float((scores[same] > t).mean()) for t in scores[same] if (scores[~same] > t).mean() <= far]
     return max(found, default=0.0)
 
 
@@ -247,48 +247,50 @@ def _ten_folds(kind: str, rule: str = "highest") -> Folds:
     return accuracies
 
 
-_HONEST = {
-    rule: Text(
-        f"an honest implementation (of equally good thresholds it takes the one {where[0]})",
-        f"一个诚实的实现（在同样好的阈值中取{where[1]}）",
+_HONEST = [
+    (
+        _ten_folds("honest", rule),
+        Text(
+            f"an honest implementation (of equally good thresholds it takes the one {en})",
+            f"一个诚实的实现（在同样好的阈值中取{zh}）",
+        ),
     )
-    for rule, where in {
-        "highest": ("that is highest", "最高的"),
-        "lowest": ("that is lowest", "最低的"),
-        "midway": ("midway to the next score", "到下一个分数的中点"),
-    }.items()
-}
-_LEAKS = {
-    "own": Text("each fold's threshold is chosen on that fold itself", "每一折的阈值就在这一折上选"),
-    "all": Text("one threshold is chosen on all folds, the test fold among them", "阈值在所有折上选，测试折也在其中"),
-    "scaled": Text(
-        "the scores of the test fold are first standardised by their own mean and spread",
-        "先用测试折自己的均值和标准差把分数标准化",
-    ),
-}
+    for rule, en, zh in (
+        ("highest", "that is highest", "最高的"),
+        ("lowest", "that is lowest", "最低的"),
+        ("midway", "midway to the next score", "到下一个分数的中点"),
+    )
+]
+_LEAKS = [
+    (_ten_folds(kind, "midway"), words)
+    for kind, words in (
+        ("own", Text("each fold's threshold is chosen on that fold itself", "每一折的阈值就在这一折上选")),
+        (
+            "all",
+            Text("one threshold is chosen on all folds, the test fold among them", "阈值在所有折上选，测试折也在其中"),
+        ),
+        (
+            "scaled",
+            Text(
+                "the scores of the test fold are first standardised by their own mean and spread",
+                "先用测试折自己的均值和标准差把分数标准化",
+            ),
+        ),
+    )
+]
 
-
-def _catches_leaks(function: Callable[[Folds], Any]) -> Text | None:
-    for kind, name in (_HONEST | _LEAKS).items():
-        answer = function(_ten_folds("honest", kind) if kind in _HONEST else _ten_folds(kind, "midway"))
-        if answer is None or answer is Ellipsis:
-            raise NotImplementedError
-        if not isinstance(answer, (bool, np.bool_)):
-            return Text(f"expected True or False, got {answer!r}", f"应返回 True 或 False，得到的是 {answer!r}")
-        if bool(answer) != (kind in _HONEST):
-            if kind in _HONEST:
-                return Text(
-                    f"your test rejects {name.en}: leave a gap between the scores, so that all good thresholds decide"
-                    " alike",
-                    f"你的测试拒绝了{name.zh}：分数之间要留出空当，让所有好的阈值作出同样的判断",
-                )
-            return Text(
-                f"your test lets this leak pass: {name.en}",
-                f"你的测试放过了这个泄漏：{name.zh}",
-            )
-    return None
-
-
-ex3 = Exercise("ex3", rules=[_catches_leaks])
+ex3 = Exercise(
+    "ex3",
+    rules=[
+        detector(
+            _HONEST + _LEAKS,
+            right=len(_HONEST),
+            if_rejected=Text(
+                "leave a gap between the scores, so that all good thresholds decide alike",
+                "分数之间要留出空当，让所有好的阈值作出同样的判断",
+            ),
+        )
+    ],
+)
 
 __all__ = ["ex1", "ex2", "ex3"]

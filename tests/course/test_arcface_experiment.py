@@ -1,31 +1,19 @@
 """The arms of chapter 12's experiment are what their names say, and the stored table holds all of them."""
 
-import importlib
 import json
 import runpy
-import sys
 from pathlib import Path
 
-import pandas as pd
-import pytest
 import torch
 import torch.nn.functional as F
+from experiments import arcface as experiment
 
 from facelearn.lesson import settings_hash
 
 COURSE = Path(__file__).resolve().parents[2] / "course"
 
 
-@pytest.fixture(scope="module")
-def experiment():
-    sys.path.insert(0, str(COURSE))
-    try:
-        yield importlib.import_module("experiments.arcface")
-    finally:
-        sys.path.remove(str(COURSE))
-
-
-def test_the_detached_arm_has_arcfaces_value_and_cosfaces_slope(experiment):
+def test_the_detached_arm_has_arcfaces_value_and_cosfaces_slope():
     margin, cos = experiment.MARGIN, torch.linspace(-0.6, 0.9, 9)
     heads = [experiment.train(experiment.setting(stem, margin=margin), 0, "smoke").loss for stem in LOSSES]
     values, slopes = [], []
@@ -42,7 +30,7 @@ def test_the_detached_arm_has_arcfaces_value_and_cosfaces_slope(experiment):
 LOSSES = ("arcface", "arcface_detached", "cosface")
 
 
-def test_scale_and_margins_are_those_of_the_one_file_of_settings(experiment):
+def test_scale_and_margins_are_those_of_the_one_file_of_settings():
     chosen, file = experiment.SETTINGS["chosen"], json.loads((COURSE / "settings.json").read_text(encoding="utf-8"))
     assert chosen == {loss: file["losses"][loss]["arguments"] for loss in ("normface", "arcface", "cosface")}
     assert {arguments["scale"] for arguments in chosen.values()} == {experiment.SCALE}  # "at fixed scale" needs one
@@ -50,7 +38,7 @@ def test_scale_and_margins_are_those_of_the_one_file_of_settings(experiment):
         assert experiment.SETTINGS[part] == file[part]
 
 
-def test_a_margin_chosen_anew_makes_the_stored_table_stale(experiment, tmp_path, monkeypatch):
+def test_a_margin_chosen_anew_makes_the_stored_table_stale(tmp_path, monkeypatch):
     file = json.loads((COURSE / "settings.json").read_text(encoding="utf-8"))
     file["losses"]["arcface"]["arguments"]["margin"] = 0.5
     (tmp_path / "settings.json").write_text(json.dumps(file), encoding="utf-8")
@@ -60,18 +48,8 @@ def test_a_margin_chosen_anew_makes_the_stored_table_stale(experiment, tmp_path,
     assert settings_hash(anew["SETTINGS"]) != settings_hash(experiment.SETTINGS)
 
 
-def test_the_chosen_settings_are_the_best_of_the_search(experiment):
+def test_the_chosen_settings_are_the_best_of_the_search():
     found = experiment.searched()
     best = found.loc[found.groupby("loss")["EER %"].idxmin()]
     assert list(found.index[found[""] == "chosen"]) == sorted(best.index)
     assert set(best["loss"]) == {"normface", "arcface", "cosface"}
-
-
-def test_the_stored_table_has_every_run_of_the_grid(experiment):
-    table = pd.read_csv(COURSE / "results" / "12_arcface.csv")
-    pairs = list(experiment.grid())
-    assert len(table) == len(pairs)
-    for setting, seed in pairs:
-        assert seed in experiment.rows(table, setting).index
-    detached = experiment.setting(experiment.DETACHED, margin=experiment.MARGIN)
-    assert list(experiment.paired(table, "eer", detached, experiment.setting()).index) == experiment.SETTINGS["seeds"]

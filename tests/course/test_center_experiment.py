@@ -1,13 +1,12 @@
 """The measurements of chapter 06 on points whose answers are known; its arms are what they are called."""
 
 import importlib
-import sys
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
+from experiments import center as experiment
 
 from facelearn.losses import Softmax
 from facelearn.training import seed_everything
@@ -15,16 +14,7 @@ from facelearn.training import seed_everything
 COURSE = Path(__file__).resolve().parents[2] / "course"
 
 
-@pytest.fixture(scope="module")
-def experiment():
-    sys.path.insert(0, str(COURSE))
-    try:
-        yield importlib.import_module("experiments.center")
-    finally:
-        sys.path.remove(str(COURSE))
-
-
-def test_scatter_of_points_worked_out_by_hand(experiment):
+def test_scatter_of_points_worked_out_by_hand():
     # two classes on the x axis, means at 0 and 10, one twice as wide and three times as frequent as the other
     x = torch.tensor([[-2.0, 0], [2, 0], [-2, 0], [2, 0], [-2, 0], [2, 0], [9, 0], [11, 0]])
     found = experiment.scatter(x, torch.tensor([7, 7, 7, 7, 7, 7, 3, 3]))
@@ -35,7 +25,7 @@ def test_scatter_of_points_worked_out_by_hand(experiment):
 
 
 @pytest.mark.parametrize("directions", [1, 2, 5])
-def test_the_dimension_counts_directions_of_equal_spread(experiment, directions):
+def test_the_dimension_counts_directions_of_equal_spread(directions):
     means = torch.cat([torch.eye(directions, 5), -torch.eye(directions, 5)])  # 2 classes in each direction
     x, labels = means.repeat(3, 1), torch.arange(2 * directions).repeat(3)
     found = experiment.scatter(4 * x + 1, labels)
@@ -43,7 +33,7 @@ def test_the_dimension_counts_directions_of_equal_spread(experiment, directions)
     assert found.within == pytest.approx(0)
 
 
-def test_scatter_agrees_with_plain_loops(experiment):
+def test_scatter_agrees_with_plain_loops():
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(40, 6)), rng.integers(5, size=40)
     means = {j: x[y == j].mean(0) for j in range(5)}
@@ -55,7 +45,7 @@ def test_scatter_agrees_with_plain_loops(experiment):
     assert found.dimension == pytest.approx(e.sum() ** 2 / (e**2).sum())
 
 
-def test_weight_zero_is_softmax_and_the_control_never_moves(experiment):
+def test_weight_zero_is_softmax_and_the_control_never_moves():
     x, y = torch.randn(8, 4, requires_grad=True), torch.arange(8) % 5
     seed_everything(0)
     joint = experiment.joint(experiment.setting(0.0), 4, 5)
@@ -71,15 +61,7 @@ def test_weight_zero_is_softmax_and_the_control_never_moves(experiment):
     assert moving.parts[1].centers.any()
 
 
-def test_the_stored_table_has_every_run_of_the_grid(experiment):
-    table = pd.read_csv(COURSE / "results" / "06_center.csv")
-    for setting, seed in experiment.grid():
-        assert seed in experiment.rows(table, setting).index
-    gain = experiment.paired(table, "eer", experiment.setting(), experiment.setting(0.0))
-    assert list(gain.index) == experiment.SETTINGS["seeds"]
-
-
-def test_the_weight_is_that_of_the_course(experiment):
+def test_the_weight_is_that_of_the_course():
     protocol = importlib.import_module("experiments.protocol")
     assert protocol.settings("center")["beside_softmax"] == {
         "weight": experiment.CHOSEN, "start": 0.0, "bias": False,
