@@ -47,6 +47,15 @@ MESSAGES = {
     "sum": Text("{done} of {all} exercises passed (visible checks)", "共 {all} 道练习，已通过 {done} 道（可见检查）"),
     "where": Text("Kept on this computer only: {path}", "记录只保存在本机：{path}"),
     "off": Text("Nothing is kept: {variable}=off", "不作记录：{variable}=off"),
+    "nobody": Text(
+        "Nothing is written down from here: a pass counts in a notebook that a person has open (JupyterLab, VS Code), "
+        "not in a script, nor where nbclient or nbconvert runs the notebook",
+        "在这里通过不会记录：只有在有人打开的 Notebook（JupyterLab、VS Code）里通过才算，"
+        "脚本以及由 nbclient、nbconvert 运行的 Notebook 不算",
+    ),
+    "closed": Text(
+        "Nothing can be written down: no right to write into {folder}", "无法记录：没有写入 {folder} 的权限"
+    ),
 }
 
 
@@ -197,7 +206,19 @@ def progress(reset: bool | str = False) -> Progress:
     notes = [getattr(trouble, code)] if trouble else []
     notes.append(_say("sum", code, done=done, all=total))
     notes.append(_say("off", code, variable=VARIABLE) if path is None else _say("where", code, path=path))
+    if path is not None and (hindrance := _hindrance(path)):
+        notes.append(getattr(hindrance, code))
     return Progress(rows, notes, code)
+
+
+def _hindrance(path: Path) -> Text | None:
+    """Why a pass in this session would not be written down, if it would not."""
+    if not _person_present():
+        return MESSAGES["nobody"]
+    folder = next(folder for folder in path.parents if folder.exists())
+    if not os.access(folder, os.W_OK):
+        return MESSAGES["closed"].format(folder=folder)
+    return None
 
 
 def _look(path: Path) -> tuple[Passed, Text | None]:

@@ -92,6 +92,24 @@ def test_off_keeps_nothing_and_says_so(path, monkeypatch):
     assert "FACELEARN_PROGRESS_FILE=off" in repr(check.progress(reset=True))
 
 
+@pytest.mark.parametrize(("code", "words"), [("en", "Nothing is written down from here"), ("zh", "在这里通过不会记录")])
+def test_a_script_is_told_that_its_passes_do_not_count(path, monkeypatch, capsys, code, words):
+    monkeypatch.setenv("FACELEARN_LANG", code)
+    assert words not in repr(check.progress())
+    monkeypatch.setattr(record, "_person_present", lambda: False)
+    assert check.softmax.ex1(right_gradient)
+    assert words not in capsys.readouterr().out  # what a chapter prints stays as it is
+    assert words in repr(check.progress())
+    assert str(path) in repr(check.progress())
+    assert words in check.progress()._repr_markdown_()
+
+
+def test_a_folder_without_the_right_to_write_is_named_before_the_first_pass(path, monkeypatch):
+    assert "Nothing can be" not in repr(check.progress())
+    monkeypatch.setattr(record.os, "access", lambda folder, mode: folder != path.parents[1] or mode != record.os.W_OK)
+    assert f"Nothing can be written down: no right to write into {path.parents[1]}" in repr(check.progress())
+
+
 def test_the_default_is_the_users_data_folder(monkeypatch, tmp_path):
     monkeypatch.delenv(record.VARIABLE, raising=False)
     if sys.platform.startswith("linux"):
