@@ -178,6 +178,12 @@ def one_more(book):
     book["cells"].append({"cell_type": "markdown", "metadata": {}, "source": ["more"], "id": "abcdef01"})
 
 
+def traceback(line):
+    """The expected error of the trap, with this line in its traceback."""
+    error = {"output_type": "error", "ename": "ZeroDivisionError", "evalue": "x", "traceback": ["Traceback", line]}
+    return lambda book: next(c for c in code_cells(book) if c["source"] == ["1 / 0"]).update(outputs=[error])
+
+
 ERROR = {"output_type": "error", "ename": "ValueError", "evalue": "no", "traceback": []}
 HTML = {"output_type": "display_data", "data": {"text/html": "<a href='/x/y/z.png'>"}, "metadata": {}}
 
@@ -200,6 +206,8 @@ HTML = {"output_type": "display_data", "data": {"text/html": "<a href='/x/y/z.pn
         (set_output(1, stream("File <ipython-input-3>")), "a file of the kernel"),
         (set_output(1, stream("kept in ~/data")), "a home folder"),
         (set_output(1, HTML), "an absolute path"),
+        (traceback("File /srv/ann/course/en/x.py:3, in f"), "an absolute path"),
+        (traceback("File <ipython-input-3> in f"), "a file of the kernel"),
         (set_output(1, picture(150_100)), "at most 150,000"),
         (set_output(1, stream("x" * 1_000_100)), "at most 1,000,000"),
     ],
@@ -303,6 +311,21 @@ def test_a_swapped_pair_is_not_an_accepted_pair(project):
     first["zh"], second["zh"] = second["zh"], first["zh"]
     project.write()
     assert sum("each text was accepted with another one" in p for p in project.gate()) == 2
+
+
+def test_a_pair_reviewed_in_another_chapter_is_not_reviewed_here(project):
+    path = project.course / "lock.csv"
+    rows = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    moved = next(i for i, row in enumerate(rows) if row.startswith(f"{made_up.NAME},6,"))
+    rows[moved] = rows[moved].replace(made_up.NAME, "13_margins")
+    path.write_text("".join(rows), encoding="utf-8")
+    (problem,) = project.gate()
+    assert "cell 6 " in problem
+    assert "both are new" in problem
+    assert accept(project.course, made_up.NAME, "Bob: cell 6 as it stands here", slug=made_up.SLUG) == 1
+    assert project.gate() == []
+    assert [row["reviewer"] for row in read_lock(project.course) if row["cell"] == "6"][0].startswith("Bob")
+    assert rows[moved] in path.read_text(encoding="utf-8")  # the other chapter keeps its own
 
 
 def test_a_new_cell_does_not_make_its_neighbours_stale(project):
