@@ -53,6 +53,10 @@ SECTIONS = {  # those of `HEADINGS` that have limits
 }
 SOURCE_LINES, CODE_WIDTH, PRINTED_WIDTH, TABLE = 620, 88, 100, (6, 5)
 WELL_FORMED = re.compile(r"<details><summary>[^<\n]+</summary>\n\n.*?\n\n</details>", re.S)
+UNWRITTEN = re.compile(
+    r"[Cc]hapters? ((?:\d\d(?:, | and )?)+)[^.;()\d]{0,20}not (?:yet )?written"
+    r"|第 ((?:\d\d、?)+) 章[^。；（）\d]{0,9}未写"
+)
 ABSOLUTE = re.compile(
     r"(?<![\w.:/<>)\]}*~])(?:~?/(?:[\w.+-]+/)+[\w.+-]*|/(?:home|root|tmp|Users|mnt|opt)\b)|\b[A-Z]:\\\w"
 )
@@ -329,9 +333,18 @@ def absolute_paths(page: Page) -> Problems:
             yield cell.index, f"absolute path {match[0]!r}"
 
 
+def unwritten(page: Page) -> Problems:
+    """A chapter is called unwritten only until it is written."""
+    written = {name[:2] for name in chapters.names(page.root / "course")}
+    for cell in page.prose:
+        for numbers in UNWRITTEN.findall(cell.source):
+            if there := written & set(re.findall(r"\d\d", "".join(numbers))):
+                yield cell.index, f"chapter {', '.join(sorted(there))} is called unwritten: expected a link to it"
+
+
 # ---- all together -------------------------------------------------------------------------------------------------
 
-EVERY_PAGE: list[Callable[[Page], Problems]] = [latex, untouched, chinese, glossary, links, absolute_paths]
+EVERY_PAGE: list[Callable[[Page], Problems]] = [latex, untouched, chinese, glossary, links, absolute_paths, unwritten]
 EVERY_CHAPTER = [
     lengths, sections, special_sections, quiz, exercises, captions,
     short, code_width, printed, hidden_guess, hints, optional, disagreements,

@@ -477,6 +477,22 @@ def test_good_links(project, text):
     assert written(project, text) == []
 
 
+@pytest.mark.parametrize(
+    ("text", "lang"),
+    [
+        ("NormFace (chapter 12, not written yet) is", "en"),
+        ("It is introduced again (chapters 10 and 12, not written yet).", "en"),
+        ("Chapter 12, not yet written, will", "en"),
+        ("见第 12 章，尚未写成。", "zh"),
+        ("第 10、12 章尚未写出。", "zh"),
+        ("（第 12 章，未写）", "zh"),
+    ],
+)
+def test_a_chapter_that_is_there_is_not_called_unwritten(project, text, lang):
+    expect(written(project, text, lang), "unwritten: chapter 12 is called unwritten")
+    assert not any("unwritten" in problem for problem in written(project, text.replace("12", "11"), lang))
+
+
 def test_urls_follow_the_one_setting(project):
     (project.root / "README.md").write_text(
         "git clone https://github.com/facelearn/facelearn.git\n[x](https://github.com/facelearn/facelearn/issues)\n"
