@@ -226,6 +226,8 @@ WORDS = {
         "start": 'With Python 3.11 or newer: `pip install "facelearn[course] @ git+https://github.com/{slug}"`, then '
         "`jupyter lab` in this folder. `from facelearn import check; check.progress()` shows which exercises "
         "you have passed; the record stays on your computer.",
+        "copy": "Where GitHub is out of reach, install from a copy of the project, with a mirror in `PIP_INDEX_URL` if "
+        'need be: `pip install "./facelearn[course]"`. Once installed, nothing here needs a network.',
         "chapters": "Chapters",
         "pages": "Pages",
         "licence": "Text, figures and notebooks: CC BY 4.0 (`LICENSE-TEXT`). Code: MIT (`LICENSE`). By the facelearn "
@@ -239,6 +241,8 @@ WORDS = {
         "start": '需要 Python 3.11 或更新的版本：`pip install "facelearn[course] @ git+https://github.com/{slug}"`，'
         "然后在本文件夹中运行 `jupyter lab`。执行 `from facelearn import check; check.progress()` "
         "可以看到自己通过了哪些练习；记录只保存在你的电脑上。",
+        "copy": "打不开 GitHub 时，用项目的一份拷贝安装，需要时用 `PIP_INDEX_URL` 指定镜像："
+        '`pip install "./facelearn[course]"`。装好之后，这里的一切都不需要网络。',
         "chapters": "章节",
         "pages": "参考页",
         "licence": "文字、图和 Notebook：CC BY 4.0（`LICENSE-TEXT`）。代码：MIT（`LICENSE`）。"
@@ -308,7 +312,7 @@ def start_page(root: Path, kind: str, language: str) -> str:
     words, course = WORDS[language], root / "course"
     books = [Page(course / language / f"{name}.ipynb") for name in chapters.names(course)]
     pages = [Page(course / language / f"{name}.md") for name in [*chapters.pages(course), "references"]]
-    lines = [f"# {words['title']}", words[kind], words["start"], f"## {words['chapters']}"]
+    lines = [f"# {words['title']}", words[kind], words["start"], words["copy"], f"## {words['chapters']}"]
     lines.append("\n".join(f"- [{book.name[:2]} {book.title}]({language}/{book.path.name})" for book in books))
     pages = [page for page in pages if page.name not in FOR_TEACHERS and page.path.is_file()]
     lines += [f"## {words['pages']}", "\n".join(f"- [{page.title}]({language}/{page.path.name})" for page in pages)]
