@@ -220,6 +220,11 @@ class Question(NamedTuple):
     choices: dict[str, str]
     reasons: dict[str, str]
 
+    @property
+    def right(self) -> str:
+        """The letters of the choices whose reason begins with `right` or `对`: one, if the question is well formed."""
+        return "".join(letter for letter, reason in self.reasons.items() if re.match(r"right\b|对", reason))
+
 
 class Exercise(NamedTuple):
     """An exercise: what its heading `### 1 · title ★★ (15 min)` says, and the cells up to the next one."""

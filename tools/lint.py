@@ -162,7 +162,11 @@ def quiz(chapter: Chapter) -> Problems:
         yield at, f"Quiz: {found}: expected 4 or 5, blank lines inside <details>"
     if [question.number for question in chapter.questions] != list(range(1, formed + 1)):
         yield at, f"Quiz: question {len(chapter.questions) + 1} does not start with `**1.** `, `**2.** ` ..."
-    for number, _, choices, reasons in chapter.questions:
+    for question in chapter.questions:
+        number, _, choices, reasons = question
+        if len(question.right) != 1:
+            word = {"en": "right", "zh": "对"}[chapter.language]
+            yield at, f"Quiz: question {number}: {len(question.right)} reasons begin with `{word}`: expected 1"
         if len(choices) < 2 or list(choices) != sorted(choices):
             yield at, f"Quiz: question {number} has choices {[*choices]}: expected `- **A.** ...`, `- **B.** ...`"
         if unexplained := [letter for letter in choices if len(reasons.get(letter, "")) < 8]:

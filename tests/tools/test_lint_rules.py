@@ -153,6 +153,8 @@ def test_the_experiment_has_a_verdict(project):
     [
         ("- **B** wrong, because the norm is fixed", "", "question 2: no reason for B"),
         ("wrong, because the norm is fixed", "wrong", "question 2: no reason for B"),
+        ("wrong, because the norm", "right, because the norm", "question 2: 2 reasons begin with `right`"),
+        ("right, because the angle", "because the angle", "question 2: 0 reasons begin with `right`"),
         ("</summary>\n\n", "</summary>\n", "3 well-formed questions of 4"),
         ("\n\n</details>", "\n</details>", "3 well-formed questions of 4"),
         ("**2.**", "2.", "does not start with"),
