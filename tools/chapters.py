@@ -63,7 +63,7 @@ EXERCISE = re.compile(r"(\d+) · (.+?)\s*(★+)\D*(\d+) (?:min|分钟)")
 
 
 class Failed(ValueError):
-    """What a tool found wrong, in one line for people: the thing, what was found, what was expected."""
+    """What a tool found wrong, in one line for people: `name: found ..., expected ...`."""
 
 
 def reports(main: Callable[..., int]) -> Callable[..., int]:
@@ -246,9 +246,8 @@ class Exercise(NamedTuple):
         """The code cell right after the stub."""
         solution = self._tagged("solution")
         if solution.index != self.stub.index + 1:
-            raise Failed(
-                f"{self.where}: solution in cell {solution.index}: expected it right after the exercise's cell"
-            )
+            at = f"cell {solution.index}, expected in {self.stub.index + 1}, right after the exercise's"
+            raise Failed(f"{self.where}: solution: found in {at}")
         return solution
 
     @property
@@ -261,7 +260,7 @@ class Exercise(NamedTuple):
     def _tagged(self, tag: str) -> Cell:
         found = [cell for cell in self.cells if tag in cell.tags]
         if len(found) != 1:
-            raise Failed(f"{self.where}: {len(found)} cells tagged {tag}: expected 1")
+            raise Failed(f"{self.where}: found {len(found)} cells tagged {tag}, expected 1")
         return found[0]
 
 
@@ -305,7 +304,7 @@ class Chapter(Page):
         found = re.match(r"(?:You need|[一-鿿]{2,8}：)\s*(.+?)[.。](?=[^.。]*?(\d+)\s*(?:minutes|分钟))", last, re.S)
         if not found:
             expected = {"en": "`You need ... About 60 minutes.`", "zh": "`需要先了解：……。约 60 分钟。`"}[self.language]
-            raise Failed(f"{self.where}: goals: expected as last paragraph {expected}, found {last[:60]!r}")
+            raise Failed(f"{self.where}: goals: found as last paragraph {last[:60]!r}, expected {expected}")
         return found
 
     @property
@@ -323,7 +322,7 @@ class Chapter(Page):
         """Minutes of running on a CPU, as `lesson.start` has them."""
         found = re.search(r"lesson\.start\([^)]*minutes=([\d.]+)", "\n".join(cell.source for cell in self.code))
         if not found:
-            raise Failed(f"{self.where}: expected a code cell with lesson.start(..., minutes=...)")
+            raise Failed(f"{self.where}: found no code cell with lesson.start(..., minutes=...), expected one")
         return found[1]
 
     @property
@@ -426,7 +425,7 @@ def chosen(wanted: Iterable[str], known: Sequence[str]) -> list[str]:
     """Full names of what is meant by `12_arcface` or `12`; all that are known where nothing is named."""
     names = [next((name for name in known if want in (name, name[:2])), want) for want in wanted]
     if unknown := sorted(set(names) - set(known)):
-        raise Failed(f"unknown chapter {', '.join(unknown)}: expected one of {', '.join(known) or 'none'}")
+        raise Failed(f"chapter: found {', '.join(unknown)}, expected one of {', '.join(known) or 'none'}")
     return names or list(known)
 
 
@@ -441,7 +440,7 @@ def repository(root: Path = ROOT) -> str:
     url = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]["urls"]["Repository"]
     match = re.fullmatch(r"https://github\.com/([\w.-]+/[\w.-]+?)(?:\.git)?/?", url)
     if not match:
-        raise Failed(f"pyproject.toml: Repository={url!r}: expected https://github.com/OWNER/NAME")
+        raise Failed(f"pyproject.toml: Repository: found {url!r}, expected https://github.com/OWNER/NAME")
     return match[1]
 
 
@@ -488,8 +487,8 @@ def copy_code(course: Path, source: str, target: str, name: str) -> int:
         shortest = min(map(len, kinds))
         at = next((i for i in range(shortest) if kinds[0][i] != kinds[1][i]), shortest)
         raise Failed(
-            f"{name}: the order of cells differs at cell {at} ({source}: {kinds[0][at : at + 1]}, {target}: "
-            f"{kinds[1][at : at + 1]}): first put an empty ```{{code-cell}} where one is missing"
+            f"{name}: cell {at}: found {kinds[0][at : at + 1]} in {source}, {kinds[1][at : at + 1]} in {target}, "
+            "expected the same: first put an empty ```{code-cell} where one is missing"
         )
     old = goal.read_text(encoding="utf-8")
     text = OWN_FOLDER.sub(target, origin.read_text(encoding="utf-8"))

@@ -52,14 +52,15 @@ def sources(course: Path, name: str) -> dict[str, list[Cell]]:
     files = {language: course / language / f"{name}.md" for language in chapters.LANGUAGES}
     pages = {language: chapters.read(file) for language, file in files.items() if file.is_file()}
     if not pages:
-        raise Failed(f"there is no chapter {name} in {course}/en or {course}/zh")
+        raise Failed(f"{name}: found no source, expected {course}/en/{name}.md or its twin")
     first, *others = pages.values()
     for other in others:
         for a, b in zip(first, other, strict=False):
             if (a.kind, a.options) != (b.kind, b.options) or (a.kind == "code" and a.shared != b.shared):
-                raise Failed(f"cell {a.index} ({a.first_line!r} / {b.first_line!r}) is not the same in both languages")
+                both = f"{a.first_line!r} and {b.first_line!r}"
+                raise Failed(f"cell {a.index}: found {both}, expected the same code and tags in both languages")
         if len(first) != len(other):
-            raise Failed(f"the languages have {len(first)} and {len(other)} cells")
+            raise Failed(f"cells: found {len(first)} and {len(other)}, expected as many in both languages")
     return pages
 
 

@@ -167,7 +167,7 @@ def read_lock(course: Path) -> list[dict[str, str]]:
         rows = list(csv.DictReader(file))
     for row in rows:
         if list(row) != LOCK_COLUMNS or not REVIEWER.fullmatch(row["reviewer"] or ""):
-            raise Failed(f"{path}: expected {', '.join(LOCK_COLUMNS)} (NAME: what was compared), found {row}")
+            raise Failed(f"{path}: found {row}, expected {', '.join(LOCK_COLUMNS)} (NAME: what was compared)")
     return rows
 
 
@@ -197,17 +197,17 @@ def stale(name: str, en: list[Cell], zh: list[Cell], lock: list[dict[str, str]],
 def accept(course: Path, name: str, reviewer: str, *, cell: int | None = None, slug: str) -> int:
     """Record that the two texts (of one cell, or of all stale cells) say the same; return how many were new."""
     if not REVIEWER.fullmatch(reviewer):
-        raise Failed(f'reviewer={reviewer!r}: expected "NAME: what was compared"')
+        raise Failed(f'reviewer: found {reviewer!r}, expected "NAME: what was compared"')
     en, zh = (chapters.read(course / lang / f"{name}.md") for lang in chapters.LANGUAGES)
     if [c.kind for c in en] != [c.kind for c in zh]:
-        raise Failed(f"{name}: the two languages have different cells: mend that first")
+        raise Failed(f"{name}: found different cells in the two languages, expected the same: mend that first")
     fresh = [
         dict(zip(LOCK_COLUMNS, (name, str(a.index), print_en, print_zh, reviewer.strip()), strict=True))
         for a, _, print_en, print_zh in _prints(en, zh, slug)
         if cell in (None, a.index)
     ]
     if not fresh:
-        raise Failed(f"cell={cell}: {name} has no Markdown cell with that number")
+        raise Failed(f"{name}: cell: found {cell}, expected the number of a Markdown cell")
     lock = read_lock(course)
     old = {(row["en"], row["zh"]): row["reviewer"] for row in lock if row["chapter"] == name}
     new = sum((row["en"], row["zh"]) not in old for row in fresh)

@@ -30,10 +30,12 @@ def read_bib(path: Path) -> dict[str, dict[str, str]]:
     for _, key, body in ENTRY.findall(text):
         fields = dict(FIELD.findall(body))
         if key in entries or not fields.keys() >= NEEDED:
-            raise ValueError(f"{path}: {key}: expected one entry with {', '.join(sorted(NEEDED))}, found {fields}")
+            raise chapters.Failed(f"{path}: {key}: found {fields}, expected one entry with {', '.join(sorted(NEEDED))}")
         entries[key] = fields
     if len(entries) != text.count("\n@") + text.startswith("@"):
-        raise ValueError(f"{path}: an entry is not of the form @type{{key, ... }} with the last brace on its own line")
+        raise chapters.Failed(
+            f"{path}: found another form, expected @type{{key, ... }}, the last brace on its own line"
+        )
     return entries
 
 
@@ -53,6 +55,7 @@ def render(entries: dict[str, dict[str, str]], language: str) -> str:
     return "\n\n".join([TITLE[language], *(f"## {key}\n\n{_line(entries[key])}" for key in order)]) + "\n"
 
 
+@chapters.reports
 def main() -> int:
     entries = read_bib(ROOT / "course" / "references.bib")
     for language in chapters.LANGUAGES:

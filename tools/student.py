@@ -43,7 +43,7 @@ def solved(chapter: Chapter) -> set[int]:
     """The cells with solutions, one to each exercise."""
     tagged = {cell.index for cell in chapter.cells if "solution" in cell.tags}
     if stray := tagged - {exercise.solution.index for exercise in chapter.exercises}:
-        raise Failed(f"{chapter.where}: cell {min(stray)} is tagged solution: expected it under an exercise")
+        raise Failed(f"{chapter.where}: solution: found in cell {min(stray)}, expected under an exercise")
     return tagged
 
 
@@ -78,7 +78,7 @@ def open_stub(exercise: Exercise, language: str) -> str:
     source = exercise.stub.source
     places = [(f, f.body[-1]) for f in ast.walk(ast.parse(source)) if isinstance(f, ast.FunctionDef) and _open(f)]
     if not places:
-        raise Failed(f"{exercise.where}: expected a function whose body is `...` to be written")
+        raise Failed(f"{exercise.where}: found nothing to be written, expected a function whose body is `...`")
     lines = source.splitlines()
     for function, blank in sorted(places, key=lambda place: -place[1].lineno):
         words = {
@@ -149,7 +149,7 @@ def _graded(exercise: Exercise, answer: Any, name: str) -> list[Any]:
     stem, label = name.partition("_")[2], f"ex{exercise.number}"
     calls = [n for n in ast.parse(exercise.stub.source).body if _given(n, stem, label)]
     if len(calls) != 1:
-        raise Failed(f"{exercise.where}: expected one statement check.{stem}.{label}(function)")
+        raise Failed(f"{exercise.where}: found {len(calls)} statements check.{stem}.{label}(function), expected 1")
     check = ast.unparse(calls[0])
     answer.source, answer.outputs, answer.execution_count = _answer(exercise, stem, label), [], None
     points = _code(f"{answer.id}-points", f"assert {check}")
@@ -173,12 +173,13 @@ def _answer(exercise: Exercise, stem: str, label: str) -> str:
     tree = ast.parse(exercise.solution.source)
     at, given = next(((i, given) for i, n in enumerate(tree.body) if (given := _given(n, stem, label))), (0, ""))
     if not given:
-        raise Failed(f"{exercise.where}: expected check.{stem}.{label}(function) in the solution")
+        raise Failed(f"{exercise.where}: found no check.{stem}.{label}(function) in the solution, expected one")
     functions = [n for n in tree.body[:at] if isinstance(n, ast.FunctionDef) and n.name == given]
     stubs = [n for n in ast.parse(exercise.stub.source).body if isinstance(n, ast.FunctionDef) and _open(n)]
     if len(functions) != 1 or len(stubs) != 1:
         raise Failed(
-            f"{exercise.where}: expected one function to be written, and one that solves it, given to the check by name"
+            f"{exercise.where}: found {len(stubs)} functions to be written, {len(functions)} that solve it, expected one "
+            "each, given to the check by name"
         )
     lines = exercise.solution.source.splitlines()
     helpers = [n for n in tree.body[:at] if n is not functions[0]]
@@ -290,7 +291,7 @@ def linked(course: Path, files: Files) -> Files:
             if name in files or name in found or (inside and any(file.startswith(f"{name}/") for file in files)):
                 continue
             if not path.is_file() or not inside or path.suffix in (".md", ".ipynb"):
-                raise Failed(f"{page}: link to {target}, which is not in a handout")
+                raise Failed(f"{page}: found a link to {target}, expected only files that a handout has")
             found[name] = path.read_bytes()
     return found
 
@@ -376,7 +377,7 @@ def refuse_foreign(target: Path) -> None:
     if not target.exists():
         return
     if not target.is_dir() or target.is_symlink():
-        raise Failed(f"{target}: expected a folder, or nothing")
+        raise Failed(f"{target}: found a file or a link, expected a folder, or nothing")
     inside = [p for p in sorted(target.rglob("*")) if not p.is_dir() and "__pycache__" not in p.parts]
     try:
         hashes = json.loads((target / MANIFEST).read_bytes())["files"] if inside else {}

@@ -47,4 +47,4 @@ def test_one_chapter_may_be_asked_for_and_unknown_ones_are_named(course, tmp_pat
     assert gpu.main(["03", "--budget", "smoke", "--out", str(out)]) == 0
     assert [r["chapter"] for r in csv.DictReader(out.open())] == ["03_fine"]
     assert gpu.main(["99"]) == 1
-    assert "unknown chapter 99: expected one of 03_fine, 12_other" in capsys.readouterr().err
+    assert "chapter: found 99, expected one of 03_fine, 12_other" in capsys.readouterr().err

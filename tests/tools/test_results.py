@@ -176,7 +176,7 @@ def test_what_is_wrong_with_an_experiment_is_said(course, in_process, capsys, ol
 
 def test_unknown_chapter(course, capsys):
     assert results.main(["12_arcface", "--course", str(course)]) == 1
-    assert "unknown chapter 12_arcface: expected one of 90_line" in capsys.readouterr().err
+    assert "chapter: found 12_arcface, expected one of 90_line" in capsys.readouterr().err
     assert list(results.chapters_with_experiments(course)) == ["90_line"]
 
 

@@ -451,12 +451,21 @@ def test_a_tree_that_fails_half_way_leaves_the_old_one(small, monkeypatch):
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda cells: cells.pop(5), "exercise 1: solution in|exercise 1: 0 cells tagged solution: expected 1"),
-        (lambda cells: cells[5].metadata.update(tags=["solution", "exercise"]), "exercise 1: 2 cells tagged exercise"),
-        (lambda cells: cells.insert(5, new_markdown_cell("So:")), "right after the exercise's cell"),
-        (lambda cells: cells[1].metadata.update(tags=["solution"]), "cell 1 is tagged solution: expected it under"),
+        (lambda cells: cells.pop(5), "exercise 1: found 0 cells tagged solution, expected 1"),
+        (
+            lambda cells: cells[5].metadata.update(tags=["solution", "exercise"]),
+            "exercise 1: found 2 cells tagged exercise, expected 1",
+        ),
+        (
+            lambda cells: cells.insert(5, new_markdown_cell("So:")),
+            "solution: found in cell 6, expected in 5, right after",
+        ),
+        (
+            lambda cells: cells[1].metadata.update(tags=["solution"]),
+            "solution: found in cell 1, expected under an exercise",
+        ),
         (lambda cells: cells[4].update(source="check.softmax.ex1(print)"), "body is `...`"),
-        (lambda cells: cells[0].update(source="[x](../../README.md)"), r"link to ../../README.md"),
+        (lambda cells: cells[0].update(source="[x](../../README.md)"), r"found a link to ../../README.md"),
         (lambda cells: cells[0].update(source="[x](lost.md)"), r"link to lost.md"),
     ],
 )
@@ -468,6 +477,19 @@ def test_a_chapter_that_cannot_be_handed_out_is_named(small, capsys, spoil, mess
     assert hand_out(small) == 1
     assert re.search(message, capsys.readouterr().err)
     assert not (small / "handout" / "zh").exists()
+
+
+@pytest.mark.parametrize("kind", ["student", "solutions", "nbgrader"])
+def test_a_notebook_that_is_not_its_source_is_named_in_one_line(small, capsys, kind):
+    source = small / "course" / "zh" / "03_softmax.md"
+    source.write_text(source.read_text().replace("## Quiz", "## Questions"))
+    assert hand_out(small, kind) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == "zh/03_softmax.ipynb: cell 2 ('## Questions'): .md and .ipynb differ: `make execute CHAPTER=03`"
+    source.with_suffix(".ipynb").unlink()
+    assert hand_out(small, kind) == 1
+    assert capsys.readouterr().err == "zh/03_softmax.ipynb is missing: `make execute CHAPTER=03`\n"
+    assert not (small / "handout").exists()
 
 
 @pytest.mark.parametrize(
