@@ -177,10 +177,8 @@ def _answer(exercise: Exercise, stem: str, label: str) -> str:
     functions = [n for n in tree.body[:at] if isinstance(n, ast.FunctionDef) and n.name == given]
     stubs = [n for n in ast.parse(exercise.stub.source).body if isinstance(n, ast.FunctionDef) and _open(n)]
     if len(functions) != 1 or len(stubs) != 1:
-        raise Failed(
-            f"{exercise.where}: found {len(stubs)} functions to be written, {len(functions)} that solve it, expected one "
-            "each, given to the check by name"
-        )
+        found = f"found {len(stubs)} functions to be written, {len(functions)} that solve it"
+        raise Failed(f"{exercise.where}: {found}, expected one each, given to the check by name")
     lines = exercise.solution.source.splitlines()
     helpers = [n for n in tree.body[:at] if n is not functions[0]]
     body = ["    " + line for node in helpers for line in _text(lines, node)]
