@@ -19,7 +19,6 @@ With one process nothing here does anything.
 
 from __future__ import annotations
 
-import inspect
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -30,9 +29,9 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from facelearn.losses.base import Loss
+from facelearn.losses.base import Loss, keywords
 from facelearn.losses.margin import MarginHead
-from facelearn.losses.parallel import GatherRows, gather_labels
+from facelearn.losses.parallel import GatherSamples, gather_labels
 
 T = TypeVar("T")
 Augment = Callable[[Tensor, torch.Generator], Tensor]
@@ -90,8 +89,7 @@ def _home() -> torch.device:
 
 def _may_have_group(module: nn.Module) -> bool:
     """Is it a loss that gathers the batch of all ranks, if told so?"""
-    known = inspect.signature(type(module)).parameters
-    return isinstance(module, Loss) and ("process_group" in known or "frame" in known)
+    return isinstance(module, Loss) and "process_group" in keywords(type(module))
 
 
 class Shard(NamedTuple):
@@ -195,10 +193,10 @@ class Ranks:
         """The batch that the loss is called with: that of all ranks, unless the loss gathers for itself."""
         if self.group is None or self.class_parallel:
             return embeddings, labels
-        return GatherRows.apply(embeddings, self.group), gather_labels(labels, self.group)
+        return GatherSamples.apply(embeddings, self.group), gather_labels(labels, self.group)
 
     def mean(self, value: Tensor) -> Tensor:
-        """Of a number that every rank has."""
+        """Mean of `value` over the ranks."""
         if self.group is not None:
             value = value.clone()
             dist.all_reduce(value, group=self.group)
@@ -206,7 +204,7 @@ class Ranks:
         return value
 
     def average_gradients(self) -> None:
-        """Of the loss's own parameters, shards excepted.
+        """Replace the gradients of the loss's own parameters, except of shards, by their mean over the ranks.
 
         Where the loss saw the gathered batch they are equal already, up to the order in which a GPU adds; averaged, so
         that the copies cannot drift apart. Sparse ones (sampled classes, drawn alike on all ranks) stay as they are.
@@ -220,7 +218,7 @@ class Ranks:
                 p.grad /= self.size
 
     def same_buffers(self) -> None:
-        """Running statistics of the net: those of rank 0 on all."""
+        """Give all ranks the running statistics of rank 0's net."""
         if self.group is not None:
             for buffer in self.net.buffers():
                 dist.broadcast(buffer, 0, group=self.group)

@@ -45,7 +45,7 @@ def digit_features(loss: Classifier, batchnorm: bool) -> tuple[Tensor, Tensor]:
 
     def warm_up(step: int, total: int) -> None:
         if margin:
-            loss.margin = margin * min(1.0, step / (0.6 * total))  # type: ignore[assignment]
+            loss.margin = margin * min(1.0, step / (0.6 * total))
 
     fit(net, loss, digits("train"), epochs=40, batch_size=64, lr=5e-3, seed=SEED, on_step=warm_up)
     test = digits("test")

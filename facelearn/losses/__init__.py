@@ -14,7 +14,7 @@ from typing import Any
 
 from facelearn.losses.adaface import AdaFace
 from facelearn.losses.arcface import ArcFace
-from facelearn.losses.base import Classifier, ClassLoss, Loss
+from facelearn.losses.base import Classifier, ClassLoss, Loss, keywords
 from facelearn.losses.center import Center
 from facelearn.losses.circle import Circle
 from facelearn.losses.circleface import CircleFace
@@ -112,12 +112,8 @@ def known_settings(stem: str, given: Iterable[str] = ()) -> set[str]:
     """Names of all that the loss of that stem is made from. ValueError for an unknown stem, and for others `given`."""
     if stem not in REGISTRY:
         raise ValueError(f"loss: {stem!r}; expected one of {', '.join(REGISTRY)}")
-    known: set[str] = set()
-    for kind in REGISTRY[stem].__mro__:
-        parameters = inspect.signature(kind).parameters.values()
-        known |= {p.name for p in parameters if p.kind is not p.VAR_KEYWORD}
-        if all(p.kind is not p.VAR_KEYWORD for p in parameters):
-            break  # else it hands on what it does not know to the class above it
+    parameters = inspect.signature(REGISTRY[stem]).parameters.values()
+    known = keywords(REGISTRY[stem]) | {p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD}
     if unknown := sorted(set(given) - known):
         free = known - {"embedding_dim", "num_classes", "process_group", "reduction", "validate", "generator"}
         raise ValueError(f"loss: {stem} has no {', '.join(unknown)}; expected some of {', '.join(sorted(free))}")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
-from typing import Unpack
+from typing import ClassVar, Unpack
 
 import torch
 from torch import Tensor
 
+from facelearn.losses.base import FINITE, RADIANS, SHARE
 from facelearn.losses.margin import Frame, MarginHead, cos_of_sum
 
 
@@ -29,6 +29,12 @@ class AdaFace(MarginHead):
         momentum: β, the weight of the current batch.
         reduction, validate, tile, process_group: see `MarginHead`.
 
+    Example:
+        >>> loss = AdaFace(embedding_dim=64, num_classes=10, momentum=1.0)
+        >>> value = loss(torch.eye(64)[:8] * 30, torch.arange(8))  # all of length 30
+        >>> loss.norm_mean, loss.norm_std
+        (tensor(30.), tensor(0.))
+
     Learns `weight` (C, d). State: `norm_mean` (20 at first), `norm_std` (100), frozen in `eval()`; a batch of one has
     no spread and leaves σ as it is.
 
@@ -40,6 +46,8 @@ class AdaFace(MarginHead):
 
     norm_mean: Tensor
     norm_std: Tensor
+
+    rules: ClassVar = {"margin": RADIANS, "h": FINITE, "momentum": SHARE}
 
     def __init__(
         self,
@@ -53,26 +61,27 @@ class AdaFace(MarginHead):
         **frame: Unpack[Frame],
     ) -> None:
         super().__init__(embedding_dim, num_classes, scale=scale, **frame)
-        if not 0 <= margin < math.pi:
-            raise ValueError(f"margin={margin}: expected radians, 0 <= margin < pi")
-        if not math.isfinite(h):
-            raise ValueError(f"h={h}: expected a finite number")
-        if not 0 <= momentum <= 1:
-            raise ValueError(f"momentum={momentum}: expected 0 <= momentum <= 1")
         self.margin = margin
         self.h = h
         self.momentum = momentum
         self.register_buffer("norm_mean", torch.tensor(20.0))
         self.register_buffer("norm_std", torch.tensor(100.0))
 
+    def observe(self, embeddings: Tensor, target_cos: Tensor) -> None:
+        lengths = clipped_lengths(embeddings)
+        self.norm_mean = self.norm_mean.lerp(lengths.mean().to(self.norm_mean), self.momentum)
+        if len(lengths) > 1:
+            self.norm_std = self.norm_std.lerp(lengths.std().to(self.norm_std), self.momentum)
+
     def rows(self, embeddings: Tensor, target_cos: Tensor) -> tuple[Tensor, ...]:
-        lengths = torch.linalg.vector_norm(embeddings.detach(), dim=1).clamp(1e-3, 100.0)  # (B,)
-        if self.training:
-            self.norm_mean = self.norm_mean.lerp(lengths.mean().to(self.norm_mean), self.momentum)
-            if len(lengths) > 1:
-                self.norm_std = self.norm_std.lerp(lengths.std().to(self.norm_std), self.momentum)
-        return ((self.h * (lengths - self.norm_mean) / (self.norm_std + 1e-3)).clamp(-1, 1),)
+        from_mean = clipped_lengths(embeddings) - self.norm_mean
+        return ((self.h * from_mean / (self.norm_std + 1e-3)).clamp(-1, 1),)
 
     def target(self, cos: Tensor, rows: tuple[Tensor, ...]) -> Tensor:
         shift = self.margin * rows[0]  # (B,)
         return cos_of_sum(cos, -shift, "plain") - (shift + self.margin)
+
+
+def clipped_lengths(embeddings: Tensor) -> Tensor:
+    """‖x‖ within [0.001, 100], a constant to the gradient.  (B,)"""
+    return torch.linalg.vector_norm(embeddings.detach(), dim=1).clamp(1e-3, 100.0)

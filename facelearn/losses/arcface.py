@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
-from typing import Unpack
+from typing import ClassVar, Unpack
 
 from torch import Tensor
 
+from facelearn.losses.base import RADIANS, one_of
 from facelearn.losses.margin import BEYOND_PI, Frame, MarginHead, cos_of_sum
 
 
@@ -31,6 +31,12 @@ class ArcFace(MarginHead):
         num_subcenters: K, see `SubCenterArcFace`.
         reduction, validate, tile, process_group: see `MarginHead`.
 
+    Example:
+        >>> loss = ArcFace(embedding_dim=64, num_classes=10, margin=0.5)
+        >>> loss(torch.randn(8, 64), torch.arange(8)).backward()
+        >>> loss.weight.grad.shape, loss.target(torch.tensor([1.0]), ())  # cos 0.5 where θ = 0
+        (torch.Size([10, 64]), tensor([0.8776]))
+
     Learns `weight` (C, d). `margin` and `scale` are plain attributes and may be changed while training (warm-up).
 
     Source: Deng, Guo, Xue, Zafeiriou, "ArcFace: Additive Angular Margin Loss for Deep Face Recognition", CVPR 2019,
@@ -39,6 +45,8 @@ class ArcFace(MarginHead):
     CurricularFace's repository are "mm" (the former with m in degrees), opensphere "clip" with the margin detached,
     cavaface and FaceX-Zoo put cos θ beyond π, which jumps up.
     """
+
+    rules: ClassVar = {"margin": RADIANS, "beyond_pi": one_of(*BEYOND_PI)}
 
     def __init__(
         self,
@@ -53,10 +61,6 @@ class ArcFace(MarginHead):
         **frame: Unpack[Frame],
     ) -> None:
         super().__init__(embedding_dim, num_classes, scale=scale, num_subcenters=num_subcenters, **frame)
-        if not 0 <= margin < math.pi:
-            raise ValueError(f"margin={margin}: expected radians, 0 <= margin < pi (28.65 degrees are 0.5)")
-        if beyond_pi not in BEYOND_PI:
-            raise ValueError(f"beyond_pi={beyond_pi!r}: expected one of {BEYOND_PI}")
         self.margin = margin
         self.beyond_pi = beyond_pi
         self.detach_margin = detach_margin

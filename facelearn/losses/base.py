@@ -2,17 +2,47 @@
 
 from __future__ import annotations
 
+import difflib
+import inspect
+import math
+from collections.abc import Callable
 from itertools import chain
-from typing import ClassVar
+from typing import Any, ClassVar, NamedTuple, TypedDict, Unpack
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributed import ProcessGroup
 
-from facelearn.losses.parallel import OwnValues, all_or_none, gather_labels, gather_rows, own_rows
+from facelearn.losses.parallel import OwnValues, all_or_none, gather_labels, gather_samples, samples_of_rank
 
 REDUCTIONS = ("mean", "sum", "none")
+
+
+class Rule(NamedTuple):
+    """What a setting may be: a test, and the words that follow "expected" where it fails."""
+
+    allows: Callable[[Any], bool]
+    words: str
+
+
+POSITIVE = Rule(lambda v: 0 < v < math.inf, "a positive number")
+NOT_NEGATIVE = Rule(lambda v: 0 <= v < math.inf, "a number >= 0")
+FINITE = Rule(math.isfinite, "a finite number")
+AT_LEAST_ONE = Rule(lambda v: v >= 1, "at least 1")
+SHARE = Rule(lambda v: 0 <= v <= 1, "a number from 0 to 1")
+ANGLE_OR_COSINE = Rule(lambda v: 0 <= v < math.pi, "radians or a cosine difference, 0 <= margin < pi")
+RADIANS = Rule(lambda v: 0 <= v < math.pi, "radians, from 0 to below pi (0.5 is 28.65 degrees)")
+
+
+def one_of(*names: str) -> Rule:
+    return Rule(lambda v: v in names, f"one of {names}")
+
+
+class Common(TypedDict, total=False):
+    """The keywords that every loss hands on to `Loss`."""
+
+    reduction: str
+    validate: bool | None
 
 
 class Loss(nn.Module):
@@ -20,80 +50,104 @@ class Loss(nn.Module):
 
     Embeddings are `(B, d)` and raw: a loss that needs unit vectors normalises them itself. Labels are `(B,)` int64.
     A subclass writes `per_sample(embeddings, labels) -> (B,)`; called in float32 or float64, inside autocast too.
+    Settings are plain attributes and may be changed while training; what the constructor refuses is refused then too.
 
     Args:
         reduction: `"mean"`, `"sum"`, or `"none"` for one value per sample.
         validate: look at values as well as shapes (labels in range, embeddings finite). `None`: on the CPU only, since
             on an accelerator looking forces a synchronisation. Steps aside under `torch.compile`.
-        process_group: take the loss over the batches of all its ranks (see `parallel.py`), which must be equally long;
-            the same number on every rank, with `"none"` the values of the own samples. A keyword of the losses for
-            which this is another loss than the mean of the ranks' own: pair losses, angular heads, `Center`, `Ring`.
+
+    Some losses also take a `process_group`: the loss is then that of the batches of all its ranks, which must be equally
+    long (see `parallel.py`). It is the same number on every rank, or with `"none"` the values of the own samples. These
+    are the losses for which that is not the mean of the ranks' own: pair losses, angular heads, `Center`, `Ring`.
 
     Raises:
-        ValueError: naming the argument, what was found and what was expected.
+        ValueError: of a setting or a batch, as `name=found: expected ...`.
+        TypeError: a keyword that the loss does not have.
     """
 
     #: Names of own parameters that weight decay would harm; `facelearn.training.fit` reads this.
     no_weight_decay: ClassVar[tuple[str, ...]] = ()
     #: Does it compare the images of a batch with each other? Then a batch needs several of each person.
     compares: ClassVar[bool] = False
+    #: What each setting may be, whenever it is set. A subclass adds those of its own.
+    rules: ClassVar[dict[str, Rule]] = {"reduction": one_of(*REDUCTIONS)}
 
-    def __init__(
-        self, *, reduction: str = "mean", validate: bool | None = None, process_group: ProcessGroup | None = None
-    ) -> None:
+    #: Taken by the constructors of some losses; `None`, for one process, in all others.
+    process_group: ProcessGroup | None = None
+
+    def __init_subclass__(cls, **more: Any) -> None:
+        super().__init_subclass__(**more)
+        cls.rules = {k: rule for kind in reversed(cls.__mro__) for k, rule in vars(kind).get("rules", {}).items()}
+
+    def __init__(self, *, reduction: str = "mean", validate: bool | None = None, **unknown: object) -> None:
+        if unknown:
+            raise TypeError(unexpected(next(iter(unknown)), type(self)))
         super().__init__()
-        if reduction not in REDUCTIONS:
-            raise ValueError(f"reduction={reduction!r}: expected one of {REDUCTIONS}")
         self.reduction = reduction
         self.validate = validate
-        self.process_group = process_group
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in self.rules and not isinstance(value, nn.Parameter):
+            self.check_setting(name, value)
+        super().__setattr__(name, value)
+
+    def check_setting(self, name: str, value: Any) -> None:
+        """Refuse a value that a setting must not have. Extended where several settings have to agree."""
+        rule = self.rules[name]
+        try:
+            allowed = rule.allows(value)
+        except TypeError:  # no number
+            allowed = False
+        if not allowed:
+            raise ValueError(f"{name}={value!r}: expected {rule.words}")
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         all_or_none(lambda: self.check(embeddings, labels), embeddings, self.process_group, self.validate)
         with torch.autocast(embeddings.device.type, enabled=False):
-            embeddings = gather_rows(self.full_precision(embeddings), self.process_group)
+            embeddings = gather_samples(self.full_precision(embeddings), self.process_group)
             labels = gather_labels(labels, self.process_group)
             return self.reduce(self.per_sample(embeddings, labels), embeddings)
 
     def per_sample(self, embeddings: Tensor, labels: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        """One value per sample `(B,)`; a pair loss gives the sums of its terms per anchor, and how many they were."""
+        """One value per sample `(B,)`. A pair loss returns two: per anchor the sum of its terms, and their number."""
         raise NotImplementedError
 
     def reduce(self, losses: Tensor | tuple[Tensor, Tensor], embeddings: Tensor) -> Tensor:
-        """Apply `reduction`. Nothing to average over (no pair in the batch) gives 0, attached to the graph."""
+        """Apply `reduction`. A batch without any term (no pair) gives 0, and gradients of 0 rather than none."""
         sums, counts = losses if isinstance(losses, tuple) else (losses, torch.ones_like(losses, dtype=torch.int64))
         if self.reduction == "none":
             each = sums / counts.clamp(min=1)
             if self.process_group is None:
                 return each
-            own = own_rows(embeddings, self.process_group)
-            first, end = (self.values_before(row, len(embeddings)) for row in (own.start, own.stop))
+            own = samples_of_rank(embeddings, self.process_group)
+            first, end = (self.values_before(sample, len(embeddings)) for sample in (own.start, own.stop))
             return OwnValues.apply(each, first, end, self.process_group)
         total = sums.sum() + (0 * embeddings).sum()
         return total / counts.sum().clamp(min=1) if self.reduction == "mean" else total
 
-    def values_before(self, row: int, rows: int) -> int:
-        """How many of the values of `reduction="none"` come before those of a row."""
-        return row
+    def values_before(self, sample: int, samples: int) -> int:
+        """Where in the values of `reduction="none"` those of a sample begin."""
+        return sample
 
     def check(self, embeddings: Tensor, labels: Tensor) -> None:
         """Refuse what cannot be a batch; `ValueError` names the argument."""
         if embeddings.ndim != 2 or len(embeddings) == 0:
-            raise ValueError(f"embeddings has shape {tuple(embeddings.shape)}: expected (B, d) with B >= 1")
+            raise ValueError(f"embeddings.shape={tuple(embeddings.shape)}: expected (B, d) with B >= 1")
         if not embeddings.is_floating_point():
-            raise ValueError(f"embeddings has dtype {embeddings.dtype}: expected a floating point type")
+            raise ValueError(f"embeddings.dtype={embeddings.dtype}: expected a floating point type")
         if labels.shape != embeddings.shape[:1]:
-            raise ValueError(f"labels has shape {tuple(labels.shape)}: expected ({len(embeddings)},), one a sample")
+            raise ValueError(f"labels.shape={tuple(labels.shape)}: expected ({len(embeddings)},), a label per sample")
         if labels.dtype != torch.int64:
-            raise ValueError(f"labels has dtype {labels.dtype}: expected torch.int64")
+            raise ValueError(f"labels.dtype={labels.dtype}: expected torch.int64")
         if labels.device != embeddings.device:
-            raise ValueError(f"labels is on {labels.device}: expected {embeddings.device}, as embeddings")
-        seems_finite = (
-            not self.looks_at_values(embeddings) or embeddings.detach().sum().isfinite()
-        )  # quick; may overflow
-        if not seems_finite and not embeddings.isfinite().all():
-            row = int((~embeddings.isfinite()).any(1).nonzero()[0])
-            raise ValueError(f"embeddings holds NaN or inf, first in row {row}: expected finite values")
+            raise ValueError(f"labels.device={labels.device}: expected {embeddings.device}, as embeddings")
+        looks = self.looks_at_values(embeddings)
+        # the sum is quick, and not finite where one of them is not; but it may overflow
+        if looks and not embeddings.detach().sum().isfinite() and not embeddings.isfinite().all():
+            sample = int((~embeddings.isfinite()).any(1).nonzero()[0])
+            found = float(embeddings[sample][~embeddings[sample].isfinite()][0])
+            raise ValueError(f"embeddings[{sample}]={found}: expected finite values, no NaN and no inf")
 
     def looks_at_values(self, tensor: Tensor) -> bool:
         if torch.compiler.is_compiling():
@@ -102,6 +156,28 @@ class Loss(nn.Module):
 
     def full_precision(self, embeddings: Tensor) -> Tensor:
         return embeddings.float() if embeddings.dtype in (torch.float16, torch.bfloat16) else embeddings
+
+    def extra_repr(self) -> str:
+        """`margin=0.2, mining='all', reduction='mean'`: the settings as they are now, learnt numbers among them."""
+        hidden = {"training", "validate", "process_group", "embedding_dim", "num_classes", "first_class"}
+        plain = {k: v for k, v in vars(self).items() if v is None or isinstance(v, (int, float, str))}
+        learnt = {k: p.detach() for k, p in self._parameters.items() if p is not None and p.ndim == 0}
+        shown = [(k, v) for k, v in (plain | learnt).items() if k not in hidden and not k.startswith("_")]
+        return ", ".join(f"{k}={v!r}" for k, v in sorted(shown, key=lambda setting: setting[0] == "reduction"))
+
+
+def keywords(kind: type[Loss]) -> set[str]:
+    """All keywords that a loss takes, also those that its constructor hands on to the classes above it."""
+    inits = [vars(base)["__init__"] for base in kind.__mro__ if "__init__" in vars(base) and issubclass(base, Loss)]
+    parameters = chain.from_iterable(inspect.signature(init).parameters.values() for init in inits)
+    return {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
+
+
+def unexpected(keyword: str, kind: type[Loss]) -> str:
+    """Of a keyword that a loss does not take: the one that may have been meant, or those that there are."""
+    meant = difflib.get_close_matches(keyword, keywords(kind), n=1)
+    hint = f". Did you mean {meant[0]!r}?" if meant else f": expected some of {', '.join(sorted(keywords(kind)))}"
+    return f"{kind.__name__}() got an unexpected keyword argument {keyword!r}{hint}"
 
 
 class ClassLoss(Loss):
@@ -112,20 +188,13 @@ class ClassLoss(Loss):
         num_classes: C, at least 2: with a single class there is nothing to tell apart.
     """
 
-    def __init__(
-        self,
-        embedding_dim: int,
-        num_classes: int,
-        *,
-        reduction: str = "mean",
-        validate: bool | None = None,
-        process_group: ProcessGroup | None = None,
-    ) -> None:
-        super().__init__(reduction=reduction, validate=validate, process_group=process_group)
-        if embedding_dim < 1:
-            raise ValueError(f"embedding_dim={embedding_dim}: expected at least 1")
-        if num_classes < 2:
-            raise ValueError(f"num_classes={num_classes}: expected at least 2 classes to tell apart")
+    rules: ClassVar = {
+        "embedding_dim": AT_LEAST_ONE,
+        "num_classes": Rule(lambda v: v >= 2, "at least 2 classes to tell apart"),
+    }
+
+    def __init__(self, embedding_dim: int, num_classes: int, **common: Unpack[Common]) -> None:
+        super().__init__(**common)
         self.embedding_dim = embedding_dim
         self.num_classes = num_classes
 
@@ -135,26 +204,24 @@ class ClassLoss(Loss):
         if self.looks_at_values(labels):
             low, high = int(labels.min()), int(labels.max())
             if low < 0 or high >= self.num_classes:
+                sample = int(labels.argmin() if low < 0 else labels.argmax())
                 found = low if low < 0 else high
-                raise ValueError(f"labels holds {found}: expected 0 <= label < num_classes={self.num_classes}")
+                raise ValueError(f"labels[{sample}]={found}: expected 0 <= label < num_classes={self.num_classes}")
 
     def check_embeddings(self, embeddings: Tensor) -> None:
         own = next(chain(self.parameters(), self.buffers())).dtype
         if own not in (torch.float32, torch.float64):
-            raise ValueError(f"the loss has dtype {own}: expected float32 or float64; only embeddings may be half")
+            raise ValueError(f"loss.dtype={own}: expected float32 or float64; only embeddings may be half")
         if self.full_precision(embeddings).dtype != own:
-            raise ValueError(f"embeddings has dtype {embeddings.dtype}: expected {own}, as the parameters of the loss")
+            raise ValueError(f"embeddings.dtype={embeddings.dtype}: expected {own}, as the parameters of the loss")
         if embeddings.ndim != 2 or embeddings.shape[1] != self.embedding_dim:
             raise ValueError(
-                f"embeddings has shape {tuple(embeddings.shape)}: expected (B, embedding_dim={self.embedding_dim})"
+                f"embeddings.shape={tuple(embeddings.shape)}: expected (B, embedding_dim={self.embedding_dim})"
             )
 
     def extra_repr(self) -> str:
-        """`ArcFace(64, 300, scale=64.0, margin=0.5)`: the settings as they are now."""
-        hidden = {"training", "embedding_dim", "num_classes", "validate"}
-        settings = {k: v for k, v in vars(self).items() if k not in hidden and not k.startswith("_")}
-        shown = [f"{k}={v!r}" for k, v in settings.items() if isinstance(v, (int, float, str))]
-        return ", ".join([str(self.embedding_dim), str(self.num_classes), *shown])
+        """`64, 300, scale=64.0, margin=0.5`: d, C, and the settings as they are now."""
+        return f"{self.embedding_dim}, {self.num_classes}, {super().extra_repr()}"
 
 
 class Classifier(ClassLoss):
@@ -169,24 +236,3 @@ class Classifier(ClassLoss):
         all_or_none(lambda: self.check_embeddings(embeddings), embeddings, self.process_group, self.validate)
         with torch.autocast(embeddings.device.type, enabled=False):
             return self.scores(self.full_precision(embeddings))
-
-
-def pair_masks(labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Which pairs of the batch are positive (same class, not itself), and which negative.  (B,) -> (B, B), (B, B)"""
-    same = labels[:, None] == labels
-    itself = torch.eye(len(labels), dtype=torch.bool, device=labels.device)
-    return same & ~itself, ~same
-
-
-def rest(logits: Tensor, labels: Tensor) -> Tensor:
-    """log Σ_{j≠y} exp(logit_j): what the target logit has to beat.  (B, C), (B,) -> (B,)"""
-    return logits.scatter(1, labels[:, None], -torch.inf).logsumexp(1)
-
-
-def cross_entropy(target: Tensor, rest: Tensor) -> Tensor:
-    """Cross-entropy from the target logit and the log-sum-exp of all the others.  (B,), (B,) -> (B,)
-
-    -log( e^t / (e^t + e^r) ) = -log σ(t - r). The same number as `F.cross_entropy`, but where the loss is nearly zero
-    that subtracts two almost equal numbers (percents off in float32 at a loss of 1e-5), and this does not.
-    """
-    return -F.logsigmoid(target - rest)

@@ -1,9 +1,9 @@
 """Losses on all pairs of a batch, a few anchors at a time.
 
 A pair loss is a sum over anchors i of some function of row i of a (B, B) matrix, of dot products or of squared
-distances. Written on the whole matrix it needs a dozen of that size; written as `terms`, which takes the rows of some
-anchors, it runs here in blocks that stay in the cache of a core, and the slopes take the place of the matrix. Positives
-are few: they come as a list of positions, P of them for every anchor.
+distances. On the whole matrix that needs a dozen matrices of that size. A loss writes it as `terms` instead, for the
+rows of some anchors; here they are computed in blocks that stay in the cache of a core, and the slopes overwrite the
+matrix. Positives are few: they come as a list of positions, P for every anchor.
 
     forward   S = X Xᵀ;  per block of rows: sums = terms(S_block),  S_block ← ∂ sums / ∂S_block =: G_block  by autograd
     backward  A = g ∘ G + (g ∘ G)ᵀ with g_i = ∂L/∂sums_i;  ∂L/∂X = A X,  or of ‖x_i - x_j‖²  2 (A1 ∘ X - A X)
@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.distributed import ProcessGroup
 
-from facelearn.losses.parallel import from_all, gather_labels, own_rows, shared
+from facelearn.losses.parallel import from_all, gather_labels, samples_of_rank, shared
 
 #: rows of the matrix (b, B), where their positives are (b, P), which of these entries exist (b, P), which pairs are
 #: negative (b, B) -> a sum for each anchor (b,), and of how many terms (b,)
@@ -31,15 +31,17 @@ ANCHORS, ANCHORS_GPU = 32, 1024
 def per_anchor(
     terms: Terms, x: Tensor, labels: Tensor, *, distances: bool = False, group: ProcessGroup | None = None
 ) -> tuple[Tensor, Tensor]:
-    """`terms` of every anchor, on dot products or on squared distances; each rank of a group takes its own samples.
+    """Apply `terms` to every anchor: the sum for each, and of how many terms.  (B, d), (B,) -> (B,), (B,)
 
-    (B, d), (B,) -> (B,), (B,)
+    Args:
+        distances: hand `terms` squared distances, not dot products.
+        group: each rank computes the anchors that are its own samples, and gets the results of all.
     """
     if torch.compiler.is_compiling():  # which fuses the formula on the whole matrix
-        ((_, *whole),) = blocks(x, x @ x.T, labels, distances, own_rows(x, None), size=len(x))
+        ((_, *whole),) = blocks(x, x @ x.T, labels, distances, samples_of_rank(x, None), size=len(x))
         return terms(*whole)
     learn = torch.is_grad_enabled() and x.requires_grad
-    sums, counts = PerAnchor.apply(shared(x, group), labels, terms, distances, learn, own_rows(x, group))
+    sums, counts = PerAnchor.apply(shared(x, group), labels, terms, distances, learn, samples_of_rank(x, group))
     return from_all(sums, group), gather_labels(counts, group)
 
 
@@ -93,8 +95,8 @@ def from_own(x: Tensor, G: Tensor, own: slice, distances: bool) -> Tensor:
 def blocks(
     x: Tensor, products: Tensor, labels: Tensor, distances: bool, own: slice, size: int | None = None
 ) -> Iterator[tuple[slice, Tensor, Tensor, Tensor, Tensor]]:
-    """Some anchors after the other, of those in `own`: their rows of `products` (own, B), and what `Terms` takes, of
-    x_i · x_j or of ‖x_i - x_j‖², never below 0."""
+    """Go through the anchors in `own`, some at a time: which rows of `products` (own, B) they are, and the arguments of
+    `Terms` for them. With `distances` the values are ‖x_i - x_j‖², never below 0, else x_i · x_j."""
     squares = x.square().sum(1)  # (B,)
     classes, positives, present = same_class(labels)
     for rows in slices(len(products), size or block_size(x)):
@@ -114,9 +116,10 @@ def slices(total: int, size: int) -> Iterator[slice]:
 
 
 def same_class(labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Labels 0, 1, …  (B,), where the others of each sample's class are (B, P), and which entries exist (B, P).
+    """The labels renumbered 0, 1, … (B,); the positions of the samples of the same class (B, P), P of the largest; and
+    which of these positions are of another sample (B, P).
 
-    P is the size of the largest class; an entry that does not exist is the sample's own position.
+    A sample's own position fills what is left over in a smaller class.
     """
     _, classes, sizes = labels.unique(return_inverse=True, return_counts=True)
     together = classes.argsort()  # the samples class by class

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import ClassVar, Unpack
+
 import torch
 from torch import Tensor
 from torch.distributed import ProcessGroup
 
-from facelearn.losses.base import ClassLoss
+from facelearn.losses.base import SHARE, ClassLoss, Common
 from facelearn.losses.parallel import same_everywhere
 
 
@@ -26,6 +28,12 @@ class Center(ClassLoss):
         process_group: n_j and the sums count the batches of all ranks, and the centres stay the same on each (see
             `parallel.py`); without it every rank would move centres of its own.
 
+    Example:
+        >>> loss = Center(embedding_dim=2, num_classes=3, alpha=1.0)
+        >>> value = loss(torch.tensor([[3.0, 4.0]]), torch.tensor([2]))  # ½ (3² + 4²), and then the centre moves
+        >>> value, loss.centers[2]
+        (tensor(12.5000), tensor([1.5000, 2.0000]))
+
     State: `centers` (C, d), a buffer, zero at first; frozen in `eval()`.
 
     Source: Wen, Zhang, Li, Qiao, "A Discriminative Feature Learning Approach for Deep Face Recognition", ECCV 2016,
@@ -35,21 +43,19 @@ class Center(ClassLoss):
 
     centers: Tensor
 
+    rules: ClassVar = {"alpha": SHARE}
+
     def __init__(
         self,
         embedding_dim: int,
         num_classes: int,
         *,
         alpha: float = 0.5,
-        reduction: str = "mean",
-        validate: bool | None = None,
         process_group: ProcessGroup | None = None,
+        **common: Unpack[Common],
     ) -> None:
-        super().__init__(
-            embedding_dim, num_classes, reduction=reduction, validate=validate, process_group=process_group
-        )
-        if not 0 <= alpha <= 1:
-            raise ValueError(f"alpha={alpha}: expected 0 <= alpha <= 1")
+        super().__init__(embedding_dim, num_classes, **common)
+        self.process_group = process_group
         self.alpha = alpha
         self.register_buffer("centers", torch.zeros(num_classes, embedding_dim))
 
@@ -65,5 +71,5 @@ class Center(ClassLoss):
         first = same.byte().argmax(1)  # (B,), the first sample of the same class
         total = torch.zeros_like(to_center).index_add_(0, first, to_center)[first]  # (B, d), Σ (c_j - x_i)
         step = self.alpha * total / (1 + same.sum(1, keepdim=True))
-        step = same_everywhere(step, self.process_group)  # a GPU adds in any order
-        self.centers.index_copy_(0, labels, self.centers[labels] - step)  # samples of a class write the same
+        step = same_everywhere(step, self.process_group)  # a GPU's sums differ in the last bit from rank to rank
+        self.centers.index_copy_(0, labels, self.centers[labels] - step)  # the same row for every sample of a class

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
+from typing import ClassVar, Unpack
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.distributed import ProcessGroup
 
-from facelearn.losses.base import Loss
+from facelearn.losses.base import POSITIVE, Common, Loss, Rule
 from facelearn.losses.blocks import per_anchor
 from facelearn.losses.margin import unit
 
@@ -30,6 +30,12 @@ class Circle(Loss):
         reduction: "none" gives a value per anchor, 0 where a kind is missing; for the rest see `Loss`.
         process_group: take the pairs of the batches of all ranks, not of its own alone (see `parallel.py`).
 
+    Example:
+        >>> x = torch.eye(4)  # all similarities 0: α_p = 1.25, α_n = 0.25, and two negatives
+        >>> loss = Circle(margin=0.25, gamma=1.0)
+        >>> round(loss(x, torch.tensor([0, 0, 1, 1])).item(), 4)  # log(1 + 2 exp(-0.0625) exp(0.9375))
+        1.7575
+
     Source: Sun, Cheng, Zhang, Zhang, Zheng, Wang, Wei, "Circle Loss", CVPR 2020, arXiv 2002.10857, eq. 4-8. The form on
     class weights is `CircleFace`.
     Elsewhere: TinyZeaMays pools all pairs of the batch into a single softplus; pytorch-metric-learning also leaves
@@ -37,21 +43,18 @@ class Circle(Loss):
     """
 
     compares = True
+    rules: ClassVar = {"margin": Rule(lambda m: -1 < m < 1, "-1 < margin < 1"), "gamma": POSITIVE}
 
     def __init__(
         self,
         *,
         margin: float = 0.25,
         gamma: float = 256.0,
-        reduction: str = "mean",
-        validate: bool | None = None,
         process_group: ProcessGroup | None = None,
+        **common: Unpack[Common],
     ) -> None:
-        super().__init__(reduction=reduction, validate=validate, process_group=process_group)
-        if not 0 < gamma < math.inf:
-            raise ValueError(f"gamma={gamma}: expected a positive number")
-        if not -1 < margin < 1:
-            raise ValueError(f"margin={margin}: expected -1 < margin < 1")
+        super().__init__(**common)
+        self.process_group = process_group
         self.margin = margin
         self.gamma = gamma
 
@@ -59,7 +62,7 @@ class Circle(Loss):
         return per_anchor(self.terms, unit(embeddings), labels, group=self.process_group)
 
     def terms(self, s: Tensor, positives: Tensor, present: Tensor, negative: Tensor) -> tuple[Tensor, Tensor]:
-        """From the similarities of some anchors with everyone, see `Terms`.  (b, B) -> (b,), (b,)"""
+        """From the similarities of some anchors with all samples, see `Terms`.  (b, B) -> (b,), (b,)"""
         s_p = s.gather(1, positives)  # (b, P)
         pull = -self.gamma * (1 + self.margin - s_p.detach()).clamp(min=0) * (s_p - (1 - self.margin))
         push = self.gamma * (s.detach() + self.margin).clamp(min=0) * (s - self.margin)
@@ -69,6 +72,6 @@ class Circle(Loss):
 
 
 def masked_logsumexp(values: Tensor, mask: Tensor) -> Tensor:
-    """Over the entries of each row in `mask`; some finite number for a row without any: no -inf in a gradient."""
+    """The log-sum-exp of each row's entries in `mask`. A row without any gives a finite number without meaning."""
     some = mask.any(1, keepdim=True)
     return values.where(mask, -torch.inf).where(some, 0.0).logsumexp(1)

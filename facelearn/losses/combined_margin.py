@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Unpack
+from typing import Any, ClassVar, Unpack
 
 import torch
 from torch import Tensor
 
+from facelearn.losses.base import NOT_NEGATIVE, POSITIVE, RADIANS, one_of
 from facelearn.losses.margin import BEYOND_PI, Frame, MarginHead, cos_of_sum, sine
 
 
@@ -28,11 +29,19 @@ class CombinedMargin(MarginHead):
             up again; "clip" -1 - m3; "linear" cos θ - (1 + cos θ*) - m3; "mm" cos θ - m2 sin m2 - m3 (for m1 = 1).
         reduction, validate, tile, process_group: see `MarginHead`.
 
+    Example:
+        >>> loss = CombinedMargin(embedding_dim=64, num_classes=10, m1=1.0, m2=0.5, m3=0.1)
+        >>> loss(torch.randn(8, 64), torch.arange(8)).backward()
+        >>> loss.target(torch.tensor([1.0]), ())  # cos 0.5 - 0.1 where θ = 0
+        tensor([0.7776])
+
     Learns `weight` (C, d).
 
     Source: Deng, Guo, Xue, Zafeiriou, "ArcFace", CVPR 2019, arXiv 1801.07698, eq. 4.
     Elsewhere: insightface's CombinedMarginLoss returns pure CosFace(0.2) for (1, 0.3, 0.2) without a word.
     """
+
+    rules: ClassVar = {"m1": POSITIVE, "m2": RADIANS, "m3": NOT_NEGATIVE, "beyond_pi": one_of(*BEYOND_PI)}
 
     def __init__(
         self,
@@ -47,16 +56,14 @@ class CombinedMargin(MarginHead):
         **frame: Unpack[Frame],
     ) -> None:
         super().__init__(embedding_dim, num_classes, scale=scale, **frame)
-        if not 0 < m1 < math.inf:
-            raise ValueError(f"m1={m1}: expected a positive factor")
-        if not 0 <= m2 < math.pi:
-            raise ValueError(f"m2={m2}: expected radians, 0 <= m2 < pi")
-        if not 0 <= m3 < math.inf:
-            raise ValueError(f"m3={m3}: expected a cosine difference, at least 0")
-        if beyond_pi not in BEYOND_PI or (beyond_pi == "mm" and m1 != 1):
-            raise ValueError(f"beyond_pi={beyond_pi!r}: expected one of {BEYOND_PI}, 'mm' with m1 = 1 only")
         self.m1, self.m2, self.m3 = m1, m2, m3
         self.beyond_pi = beyond_pi
+
+    def check_setting(self, name: str, value: Any) -> None:
+        super().check_setting(name, value)
+        now = {"m1": 1.0, "beyond_pi": None, **vars(self), name: value}
+        if now["beyond_pi"] == "mm" and now["m1"] != 1:
+            raise ValueError(f"beyond_pi='mm', m1={now['m1']}: expected m1 = 1 with 'mm'")
 
     def target(self, cos: Tensor, rows: tuple[Tensor, ...]) -> Tensor:
         if self.m1 == 1:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
+from typing import ClassVar, Unpack
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.distributed import ProcessGroup
 
-from facelearn.losses.base import Loss
+from facelearn.losses.base import POSITIVE, Common, Loss
 from facelearn.losses.blocks import per_anchor
 from facelearn.losses.margin import unit
 
@@ -27,6 +27,12 @@ class Contrastive(Loss):
         reduction: "none" gives a value per pair, in the order (0,1), (0,2), …, (1,2), …; for the rest see `Loss`.
         process_group: take the pairs of the batches of all ranks, not of its own alone (see `parallel.py`).
 
+    Example:
+        >>> x = torch.tensor([[0.0, 0.0], [0.6, 0.8], [3.0, 4.0]])  # distances 1, 5 and 4
+        >>> labels = torch.tensor([0, 0, 1])
+        >>> Contrastive(margin=4.5, reduction="none")(x, labels)  # 1² / 2, beyond the margin, (4.5 - 4)² / 2
+        tensor([0.5000, 0.0000, 0.1250])
+
     A batch of one has no pair: its loss is 0, attached to the graph. Coinciding pairs of different classes are at a
     kink with no direction to push in: their gradient is 0.
 
@@ -36,41 +42,43 @@ class Contrastive(Loss):
     """
 
     compares = True
+    rules: ClassVar = {"margin": POSITIVE}
 
     def __init__(
         self,
         *,
         margin: float = 1.0,
         normalize: bool = False,
-        reduction: str = "mean",
-        validate: bool | None = None,
         process_group: ProcessGroup | None = None,
+        **common: Unpack[Common],
     ) -> None:
-        super().__init__(reduction=reduction, validate=validate, process_group=process_group)
-        if not 0 < margin < math.inf:
-            raise ValueError(f"margin={margin}: expected a positive distance")
+        super().__init__(**common)
+        self.process_group = process_group
         self.margin = margin
         self.normalize = normalize
 
     def per_sample(self, embeddings: Tensor, labels: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         x = unit(embeddings) if self.normalize else embeddings
         if self.reduction != "none":
-            around = x.detach().mean(0)  # the same distances, with less to cancel in x_i² + x_j² - 2 x_i x_j
+            around = x.detach().mean(0)  # moving all changes no distance, but x_i² + x_j² - 2 x_i x_j cancels less
             return per_anchor(self.terms, x - around, labels, distances=True, group=self.process_group)
         i, j = torch.triu_indices(len(x), len(x), 1, device=x.device)
         pulled, pushed = self.costs(F.pdist(x).square())  # (B (B-1) / 2,)
         return torch.where(labels[i] == labels[j], pulled, pushed)
 
     def terms(self, squared: Tensor, positives: Tensor, present: Tensor, negative: Tensor) -> tuple[Tensor, Tensor]:
-        """From the distances of some anchors to everyone, see `Terms`; a pair is met twice.  (b, B) -> (b,), (b,)"""
+        """From the squared distances of some anchors to all samples, see `Terms`; every pair is counted twice, by half.
+
+        (b, B) -> (b,), (b,)
+        """
         pulled = torch.where(present, self.costs(squared.gather(1, positives))[0], 0.0).sum(1)
         pushed = torch.where(negative, self.costs(squared)[1], 0.0).sum(1)
         return (pulled + pushed) / 2, (present.sum(1) + negative.sum(1)) / 2
 
     def costs(self, squared: Tensor) -> tuple[Tensor, Tensor]:
-        """Of a pair of one class, and of two classes, from D²."""
+        """What a pair costs if it is of one class, and what if it is of two, from D²."""
         D = squared.clamp(min=torch.finfo(squared.dtype).tiny).sqrt()  # no infinite slope at 0
         return squared / 2, (self.margin - D).clamp(min=0).square() / 2
 
-    def values_before(self, row: int, rows: int) -> int:
-        return row * (2 * rows - row - 1) // 2  # row i comes first in B - 1 - i pairs
+    def values_before(self, sample: int, samples: int) -> int:
+        return sample * (2 * samples - sample - 1) // 2  # sample i comes first in B - 1 - i pairs

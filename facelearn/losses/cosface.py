@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Unpack
+from typing import ClassVar, Unpack
 
 from torch import Tensor
 
+from facelearn.losses.base import Rule
 from facelearn.losses.margin import Frame, MarginHead
 
 
@@ -24,6 +25,12 @@ class CosFace(MarginHead):
             in the plane up to 1 - cos(2π/C).
         reduction, validate, tile, process_group: see `MarginHead`.
 
+    Example:
+        >>> loss = CosFace(embedding_dim=64, num_classes=10, margin=0.35)
+        >>> loss(torch.randn(8, 64), torch.arange(8)).backward()
+        >>> loss.weight.grad.shape, loss.target(torch.tensor([0.75]), ())
+        (torch.Size([10, 64]), tensor([0.4000]))
+
     Learns `weight` (C, d). `margin` and `scale` are plain attributes and may be changed while training.
 
     Source: Wang, Wang, Zhou, Ji, Gong, Zhou, Li, Liu, "CosFace: Large Margin Cosine Loss for Deep Face Recognition",
@@ -31,6 +38,8 @@ class CosFace(MarginHead):
     Verification", IEEE SPL 2018, arXiv 1801.05599 (s = 30, m = 0.35).
     Elsewhere: insightface's default margin is 0.40. Some tables call AM-Softmax multiplicative; it is additive.
     """
+
+    rules: ClassVar = {"margin": Rule(lambda m: 0 <= m < math.inf, "a cosine difference >= 0")}
 
     def __init__(
         self,
@@ -42,8 +51,6 @@ class CosFace(MarginHead):
         **frame: Unpack[Frame],
     ) -> None:
         super().__init__(embedding_dim, num_classes, scale=scale, **frame)
-        if not 0 <= margin < math.inf:
-            raise ValueError(f"margin={margin}: expected a cosine difference, at least 0")
         self.margin = margin
 
     def target(self, cos: Tensor, rows: tuple[Tensor, ...]) -> Tensor:

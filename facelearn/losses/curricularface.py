@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
-from typing import Unpack
+from typing import ClassVar, Unpack
 
 import torch
 from torch import Tensor
 
+from facelearn.losses.base import RADIANS, SHARE, one_of
 from facelearn.losses.margin import BEYOND_PI, Frame, MarginHead, cos_of_sum
 
 
@@ -30,6 +30,12 @@ class CurricularFace(MarginHead):
         beyond_pi: see `ArcFace`.
         reduction, validate, tile, process_group: see `MarginHead`.
 
+    Example:
+        >>> loss = CurricularFace(embedding_dim=64, num_classes=10, momentum=0.5)
+        >>> value = loss(loss.weight.detach()[:8], torch.arange(8))  # cos θ_y = 1
+        >>> loss.t  # half way from 0 to 1
+        tensor(0.5000)
+
     Learns `weight` (C, d). State: `t`, a scalar buffer, frozen in `eval()`.
 
     Source: Huang, Wang, Tai, Liu, Shen, Li, Li, Huang, "CurricularFace: Adaptive Curriculum Learning Loss for Deep Face
@@ -39,6 +45,8 @@ class CurricularFace(MarginHead):
     """
 
     t: Tensor
+
+    rules: ClassVar = {"margin": RADIANS, "momentum": SHARE, "beyond_pi": one_of(*BEYOND_PI)}
 
     def __init__(
         self,
@@ -52,21 +60,16 @@ class CurricularFace(MarginHead):
         **frame: Unpack[Frame],
     ) -> None:
         super().__init__(embedding_dim, num_classes, scale=scale, **frame)
-        if not 0 <= margin < math.pi:
-            raise ValueError(f"margin={margin}: expected radians, 0 <= margin < pi")
-        if not 0 <= momentum <= 1:
-            raise ValueError(f"momentum={momentum}: expected 0 <= momentum <= 1")
-        if beyond_pi not in BEYOND_PI:
-            raise ValueError(f"beyond_pi={beyond_pi!r}: expected one of {BEYOND_PI}")
         self.margin = margin
         self.momentum = momentum
         self.beyond_pi = beyond_pi
         self.register_buffer("t", torch.tensor(0.0))
 
+    def observe(self, embeddings: Tensor, target_cos: Tensor) -> None:
+        self.t = self.t.lerp(target_cos.mean().to(self.t), self.momentum)
+
     def rows(self, embeddings: Tensor, target_cos: Tensor) -> tuple[Tensor, ...]:
-        if self.training:
-            self.t = self.t.lerp(target_cos.detach().mean().to(self.t), self.momentum)
-        return (self.t.to(target_cos).repeat(len(target_cos)),)  # a copy: a later call must not reach into this one
+        return (self.t.to(target_cos).repeat(len(target_cos)),)  # a copy: t may move again before backward
 
     def target(self, cos: Tensor, rows: tuple[Tensor, ...]) -> Tensor:
         return cos_of_sum(cos, self.margin, self.beyond_pi)

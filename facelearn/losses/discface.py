@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
-from typing import cast
+from typing import ClassVar, Unpack, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from facelearn.losses.base import Classifier
+from facelearn.losses.base import NOT_NEGATIVE, POSITIVE, Classifier, Common
 from facelearn.losses.margin import unit
 from facelearn.losses.parallel import add_up, shard, shared
 
@@ -31,6 +30,12 @@ class DiscFace(Classifier):
         bound: b, the length v may have at most.
         reduction, validate: see `Loss`; those of the base loss are not used.
 
+    Example:
+        >>> loss = DiscFace(CosFace(embedding_dim=64, num_classes=10), weight=0.4)
+        >>> loss(torch.randn(8, 64), torch.arange(8)).backward()
+        >>> loss.xi.grad.shape, loss.base_loss.weight.grad.shape
+        (torch.Size([64]), torch.Size([10, 64]))
+
     Learns `xi` (d,), which is not weight-decayed, and what the base loss learns. Testing needs only the embeddings.
 
     Source: Kim, Han, Park, Baek, Shin, Han, Choi, "DiscFace: Minimum Discrepancy Learning for Deep Face Recognition",
@@ -39,6 +44,7 @@ class DiscFace(Classifier):
     """
 
     no_weight_decay = ("xi",)
+    rules: ClassVar = {"weight": NOT_NEGATIVE, "bound": POSITIVE}
 
     def __init__(
         self,
@@ -46,37 +52,30 @@ class DiscFace(Classifier):
         *,
         weight: float = 0.4,
         bound: float = 0.05,
-        reduction: str = "mean",
-        validate: bool | None = None,
+        **common: Unpack[Common],
     ) -> None:
         if not has_a_row_per_class(base_loss):
             raise ValueError(f"base_loss={type(base_loss).__name__}: expected a loss with one `weight` row per class")
-        if not 0 <= weight < math.inf:
-            raise ValueError(f"weight={weight}: expected at least 0")
-        if not 0 < bound < math.inf:
-            raise ValueError(f"bound={bound}: expected a positive length")
-        super().__init__(
-            base_loss.embedding_dim,
-            base_loss.num_classes,
-            reduction=reduction,
-            validate=validate,
-            process_group=base_loss.process_group,
-        )
+        super().__init__(base_loss.embedding_dim, base_loss.num_classes, **common)
+        self.process_group = base_loss.process_group
         self.base_loss = base_loss
         self.weight = weight
         self.bound = bound
         self.xi = nn.Parameter(torch.zeros(base_loss.embedding_dim))
 
     def displacement(self) -> Tensor:
-        """v: ξ, shortened to the bound; written so that its gradient at ξ = 0 is finite and not 0.  (d,)"""
+        """v, which is ξ or, where that is too long, ξ shortened to the bound. At ξ = 0 the gradient is finite, not 0.
+
+        (d,)
+        """
         return self.xi * (self.bound / torch.linalg.vector_norm(self.xi).clamp(min=self.bound))
 
     def per_sample(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         weights, group = cast(Tensor, self.base_loss.weight), self.process_group  # (C, d)
         row = labels - shard(self.num_classes, group)[0]
         here = (row >= 0) & (row < len(weights))  # all of them, without a group
-        row = row.where(here, row.where(here, 0).amax())  # another rank's class stands for one that is met anyway
-        sampled = getattr(self.base_loss, "sample_rate", 1.0) < 1  # then its gradient is sparse
+        row = row.where(here, row.where(here, 0).amax())  # elsewhere any row will do that has a gradient already
+        sampled = getattr(self.base_loss, "sample_rate", 1.0) < 1  # the gradient of `weight` is then sparse
         residual = shared(unit(embeddings), group) - unit(F.embedding(row, weights, sparse=sampled))  # (B, d)
         discrepancy = torch.linalg.vector_norm(residual - shared(self.displacement(), group), dim=1)  # (B,)
         discrepancy = add_up(torch.where(here, discrepancy, 0.0), group)
@@ -88,7 +87,7 @@ class DiscFace(Classifier):
 
 
 def has_a_row_per_class(loss: Classifier) -> bool:
-    """Or, of a class-parallel one, a row for each class of this rank."""
+    """Does a loss have one `weight` row for each class (of this rank, if class-parallel)?"""
     rows = getattr(loss, "weight", None)
     if not isinstance(loss, Classifier) or not isinstance(rows, Tensor):
         return False

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
-from typing import Unpack
+from typing import ClassVar, Unpack
 
 import torch
 from torch import Tensor
 
+from facelearn.losses.base import ANGLE_OR_COSINE, NOT_NEGATIVE, one_of
 from facelearn.losses.margin import Frame, MarginHead, cos_of_sum
 from facelearn.losses.parallel import same_everywhere
 
@@ -32,6 +32,12 @@ class ElasticFace(MarginHead):
         generator: where the margins are drawn from; `None`: torch's global one.
         reduction, validate, tile, process_group: see `MarginHead`.
 
+    Example:
+        >>> loss = ElasticFace(embedding_dim=64, num_classes=10, std=0.05)
+        >>> x, labels = torch.randn(8, 64), torch.arange(8)
+        >>> bool(loss(x, labels) == loss(x, labels)), bool(loss.eval()(x, labels) == loss(x, labels))
+        (False, True)
+
     Learns `weight` (C, d). `eval()` uses the mean margin. `draw_margins(batch_size)` may be overridden.
 
     Source: Boutros, Damer, Kirchbuchner, Kuijper, "ElasticFace: Elastic Margin Loss for Deep Face Recognition",
@@ -39,6 +45,8 @@ class ElasticFace(MarginHead):
     Elsewhere: the authors' "+" indexes the sorted margins with argsort(cos), where the rank (argsort of argsort) is
     needed: its margins are almost unrelated to hardness.
     """
+
+    rules: ClassVar = {"kind": one_of(*KINDS), "margin": ANGLE_OR_COSINE, "std": NOT_NEGATIVE}
 
     def __init__(
         self,
@@ -54,14 +62,8 @@ class ElasticFace(MarginHead):
         **frame: Unpack[Frame],
     ) -> None:
         super().__init__(embedding_dim, num_classes, scale=scale, **frame)
-        if kind not in KINDS:
-            raise ValueError(f"kind={kind!r}: expected one of {tuple(KINDS)}")
-        if not 0 <= std < math.inf:
-            raise ValueError(f"std={std}: expected at least 0")
         self.kind = kind
         self.margin = KINDS[kind] if margin is None else margin
-        if not 0 <= self.margin < math.pi:
-            raise ValueError(f"margin={margin}: expected 0 <= margin < pi")
         self.std = std
         self.plus = plus
         self.generator = generator

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
+from typing import ClassVar, Unpack
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from facelearn.losses.base import Classifier, cross_entropy, rest
-from facelearn.losses.margin import unit
+from facelearn.losses.base import POSITIVE, Classifier, Common
+from facelearn.losses.margin import cross_entropy, rest, unit
 
 
 class L2Softmax(Classifier):
@@ -29,6 +29,12 @@ class L2Softmax(Classifier):
         bias: learn b `(C,)`.
         reduction, validate: see `Loss`.
 
+    Example:
+        >>> loss = L2Softmax(embedding_dim=64, num_classes=10, alpha=16.0, learn_alpha=True)
+        >>> loss(torch.randn(8, 64), torch.arange(8)).backward()
+        >>> loss.alpha.item(), loss.alpha.grad is None
+        (16.0, False)
+
     Learns `weight` (C, d), `bias` (C,), and `alpha` if asked; bias and α are not weight-decayed.
 
     Source: Ranjan, Castillo, Chellappa, "L2-constrained Softmax Loss for Discriminative Face Verification", 2017,
@@ -37,6 +43,7 @@ class L2Softmax(Classifier):
     """
 
     no_weight_decay = ("bias", "alpha")
+    rules: ClassVar = {"alpha": POSITIVE}
 
     def __init__(
         self,
@@ -46,12 +53,10 @@ class L2Softmax(Classifier):
         alpha: float = 16.0,
         learn_alpha: bool = False,
         bias: bool = True,
-        reduction: str = "mean",
-        validate: bool | None = None,
+        **common: Unpack[Common],
     ) -> None:
-        super().__init__(embedding_dim, num_classes, reduction=reduction, validate=validate)
-        if not 0 < alpha < math.inf:
-            raise ValueError(f"alpha={alpha}: expected a positive length")
+        super().__init__(embedding_dim, num_classes, **common)
+        self.check_setting("alpha", alpha)
         self.alpha = nn.Parameter(torch.tensor(float(alpha))) if learn_alpha else alpha
         self.weight = nn.Parameter(torch.empty(num_classes, embedding_dim))
         self.bias = nn.Parameter(torch.empty(num_classes)) if bias else None

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import math
+from typing import ClassVar, Unpack
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from facelearn.losses.base import Classifier, cross_entropy, rest
+from facelearn.losses.base import NOT_NEGATIVE, Classifier, Common, one_of
+from facelearn.losses.margin import cross_entropy, rest
 
-#: (sample, class, dimension) triples held at once; more are computed in blocks of classes, and again for the gradient
+#: up to this many numbers x_t - μ_kt are held at once; more are computed in blocks of classes, again for the gradient
 BLOCK = 2**24
 
 
@@ -31,6 +32,12 @@ class LGM(Classifier):
         covariance: "diagonal" learns log Λ; "identity" fixes Λ = 1.
         reduction, validate: see `Loss`.
 
+    Example:
+        >>> loss = LGM(embedding_dim=64, num_classes=10)
+        >>> x = loss.means.detach()[:8]  # samples that lie on the means of their classes
+        >>> loss.logits(x).argmax(1)
+        tensor([0, 1, 2, 3, 4, 5, 6, 7])
+
     Learns `means` (C, d) and `log_var` (C, d), which is not weight-decayed.
 
     Source: Wan, Zhong, Li, Chen, "Rethinking Feature Distribution for Loss Functions in Image Classification",
@@ -40,6 +47,11 @@ class LGM(Classifier):
     """
 
     no_weight_decay = ("log_var",)
+    rules: ClassVar = {
+        "alpha": NOT_NEGATIVE,
+        "likelihood_weight": NOT_NEGATIVE,
+        "covariance": one_of("diagonal", "identity"),
+    }
 
     def __init__(
         self,
@@ -49,16 +61,9 @@ class LGM(Classifier):
         alpha: float = 0.3,
         likelihood_weight: float = 0.1,
         covariance: str = "diagonal",
-        reduction: str = "mean",
-        validate: bool | None = None,
+        **common: Unpack[Common],
     ) -> None:
-        super().__init__(embedding_dim, num_classes, reduction=reduction, validate=validate)
-        if not 0 <= alpha < math.inf:
-            raise ValueError(f"alpha={alpha}: expected at least 0")
-        if not 0 <= likelihood_weight < math.inf:
-            raise ValueError(f"likelihood_weight={likelihood_weight}: expected at least 0")
-        if covariance not in ("diagonal", "identity"):
-            raise ValueError(f"covariance={covariance!r}: expected 'diagonal' or 'identity'")
+        super().__init__(embedding_dim, num_classes, **common)
         self.alpha = alpha
         self.likelihood_weight = likelihood_weight
         self.covariance = covariance
@@ -76,7 +81,7 @@ class LGM(Classifier):
         return self.means.new_zeros(self.num_classes) if self.log_var is None else self.log_var.sum(1) / 2
 
     def distances(self, embeddings: Tensor) -> Tensor:
-        """d_k, from the differences themselves: expanding the square would lose what is left of close ones.  (B, C)"""
+        """d_k, from the differences x - μ_k: expanding the square would subtract nearly equal numbers.  (B, C)"""
         size = max(1, BLOCK // embeddings.numel())
         log_vars = [None] * -(-self.num_classes // size) if self.log_var is None else self.log_var.split(size)
         blocks = [

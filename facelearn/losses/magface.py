@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Unpack
+from typing import Any, ClassVar, Unpack
 
 import torch
 from torch import Tensor
 
+from facelearn.losses.base import NOT_NEGATIVE, POSITIVE, RADIANS, one_of
 from facelearn.losses.margin import Frame, MarginHead, cos_of_sum
 
 RULES = ("easy", "mm", "plain")
@@ -32,12 +33,27 @@ class MagFace(MarginHead):
         beyond_pi: "easy", the authors' default: the margin only where cos θ_y > 0; "mm" and "plain": see `ArcFace`.
         reduction, validate, tile, process_group: see `MarginHead`.
 
+    Example:
+        >>> loss = MagFace(embedding_dim=2, num_classes=10, lower=10.0, upper=110.0, margin_lower=0.4, margin_upper=0.8)
+        >>> x = torch.tensor([[3.0, 4.0], [0.0, 60.0], [300.0, 400.0]])  # lengths 5, 60 and 500
+        >>> loss.rows(x, torch.zeros(3))  # their margins
+        (tensor([0.4000, 0.6000, 0.8000]),)
+
     Learns `weight` (C, d).
 
     Source: Meng, Zhao, Huang, Zhou, "MagFace: A Universal Representation for Face Recognition and Quality Assessment",
     CVPR 2021, arXiv 2103.06627, eq. 4-8.
     Elsewhere: FaceX-Zoo has no "easy", puts cos θ beyond π, s = 32, λ = 20.
     """
+
+    rules: ClassVar = {
+        "lower": POSITIVE,
+        "upper": POSITIVE,
+        "margin_lower": RADIANS,
+        "margin_upper": RADIANS,
+        "regularizer_weight": NOT_NEGATIVE,
+        "beyond_pi": one_of(*RULES),
+    }
 
     def __init__(
         self,
@@ -54,20 +70,19 @@ class MagFace(MarginHead):
         **frame: Unpack[Frame],
     ) -> None:
         super().__init__(embedding_dim, num_classes, scale=scale, **frame)
-        if not 0 < lower < upper < math.inf:
-            raise ValueError(f"lower={lower}, upper={upper}: expected 0 < lower < upper")
-        if not 0 <= margin_lower <= margin_upper < math.pi:
-            raise ValueError(
-                f"margin_lower={margin_lower}, margin_upper={margin_upper}: expected radians, 0 <= lower <= upper < pi"
-            )
-        if not 0 <= regularizer_weight < math.inf:
-            raise ValueError(f"regularizer_weight={regularizer_weight}: expected a number >= 0")
-        if beyond_pi not in RULES:
-            raise ValueError(f"beyond_pi={beyond_pi!r}: expected one of {RULES}")
         self.lower, self.upper = lower, upper
         self.margin_lower, self.margin_upper = margin_lower, margin_upper
         self.regularizer_weight = regularizer_weight
         self.beyond_pi = beyond_pi
+
+    def check_setting(self, name: str, value: Any) -> None:
+        super().check_setting(name, value)
+        now = {"upper": math.inf, "margin_upper": math.pi, **vars(self), name: value}
+        if name in ("lower", "upper") and not now["lower"] < now["upper"]:
+            raise ValueError(f"lower={now['lower']}, upper={now['upper']}: expected lower < upper")
+        if name in ("margin_lower", "margin_upper") and not now["margin_lower"] <= now["margin_upper"]:
+            found = f"margin_lower={now['margin_lower']}, margin_upper={now['margin_upper']}"
+            raise ValueError(f"{found}: expected margin_lower <= margin_upper")
 
     def clamped_length(self, embeddings: Tensor) -> Tensor:
         return torch.linalg.vector_norm(embeddings, dim=1).clamp(self.lower, self.upper)  # (B,)

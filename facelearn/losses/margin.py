@@ -6,9 +6,12 @@ Every loss here works on the angles θ_j between an embedding x and the class we
     rest  = log Σ_{j≠y} exp( s · others(cos_j, cos_y) )
     loss  = -log σ( s · target(cos_y) - rest )                  (= cross-entropy of the margin logits)
 
-A paper changes `target` (CosFace, ArcFace), sometimes `others` (which wrong classes push harder), sometimes makes the
-margin depend on the sample (`rows`) or on sums over its wrong classes (`row_sums`). A subclass of `MarginHead` writes
-just that.
+A paper changes `target` (CosFace, ArcFace), sometimes `others` (some wrong classes push harder); or the margin depends
+on the sample (`rows`) or on sums over its wrong classes (`row_sums`), or on what was seen so far (`observe`). A
+subclass of `MarginHead` writes only that.
+
+`per_sample` puts the pieces together. In the dense form all of it is in this file; `tiles.py` computes the same for
+many classes, `parallel.py` for several processes, `sampling.py` with some of the classes in each step.
 
 An angle is only ever formed on the `(B,)` target cosines: an arccos or a root over the whole `(B, C)` matrix has an
 infinite slope wherever ANY cosine reaches ±1, and 0 · ∞ = NaN then poisons a class that needed no angle.
@@ -17,30 +20,28 @@ infinite slope wherever ANY cosine reaches ±1, and 0 · ∞ = NaN then poisons 
 from __future__ import annotations
 
 import math
-from typing import Any, TypedDict
+from typing import ClassVar, Unpack
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributed import ProcessGroup
 
-from facelearn.losses.base import Classifier, cross_entropy, rest
-from facelearn.losses.parallel import GatherRows, everywhere, gather_columns, shard
+from facelearn.losses import tiles
+from facelearn.losses.base import AT_LEAST_ONE, POSITIVE, Classifier, Common, Rule
+from facelearn.losses.parallel import GatherSamples, everywhere, gather_columns, shard
 from facelearn.losses.sampling import sample_classes
-from facelearn.losses.tiles import nearest_row, own_row, tile_size, tiled
 
 #: What to do with the target where θ + m > π; see `cos_of_sum`.
 BEYOND_PI = ("mm", "plain", "clip", "linear")
 
 
-class Frame(TypedDict, total=False):
+class Frame(Common, total=False):
     """The keywords that every head hands on to `MarginHead`."""
 
     tile: str | int | None
     process_group: ProcessGroup | None
     sample_rate: float
-    reduction: str
-    validate: bool | None
 
 
 class MarginHead(Classifier):
@@ -62,8 +63,17 @@ class MarginHead(Classifier):
     A zero embedding has no direction: its cosines are all 0, its gradient that of an embedding of norm 1.
     """
 
-    #: Where the logits rise steeply, float32 is not enough for the cosine of the hardest wrong class; see `mend`.
-    exact_hardest = False
+    #: True: `compare` also returns, last, the hardest wrong class and its logit. `CircleFace` corrects `rest` by them.
+    keeps_hardest: ClassVar[bool] = False
+    rules: ClassVar = {
+        "scale": POSITIVE,
+        "num_subcenters": AT_LEAST_ONE,
+        "tile": Rule(
+            lambda v: v is None or v == "auto" or (isinstance(v, int) and v >= 1),
+            "'auto', None, or a number of classes >= 1",
+        ),
+        "sample_rate": Rule(lambda v: 0 < v <= 1, "0 < sample_rate <= 1"),
+    }
 
     def __init__(
         self,
@@ -75,20 +85,10 @@ class MarginHead(Classifier):
         tile: str | int | None = "auto",
         process_group: ProcessGroup | None = None,
         sample_rate: float = 1.0,
-        reduction: str = "mean",
-        validate: bool | None = None,
+        **common: Unpack[Common],
     ) -> None:
-        super().__init__(
-            embedding_dim, num_classes, reduction=reduction, validate=validate, process_group=process_group
-        )
-        if not 0 < scale < math.inf:
-            raise ValueError(f"scale={scale}: expected a positive number")
-        if num_subcenters < 1:
-            raise ValueError(f"num_subcenters={num_subcenters}: expected at least 1")
-        if not (tile is None or tile == "auto" or (isinstance(tile, int) and tile >= 1)):
-            raise ValueError(f"tile={tile!r}: expected 'auto', None, or a number of classes >= 1")
-        if not 0 < sample_rate <= 1:
-            raise ValueError(f"sample_rate={sample_rate}: expected 0 < sample_rate <= 1")
+        super().__init__(embedding_dim, num_classes, **common)
+        self.process_group = process_group
         self.scale = scale
         self.num_subcenters = num_subcenters
         self.tile = tile
@@ -98,7 +98,7 @@ class MarginHead(Classifier):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Directions uniform on the sphere, norms close to 1; other ones on every rank, also from one seed."""
+        """Directions uniform on the sphere, norms close to 1. Ranks that share a seed still draw different weights."""
         generator = None
         if self.process_group is not None:
             seed = int(torch.randint(2**62, ())) + self.process_group.rank()
@@ -107,8 +107,11 @@ class MarginHead(Classifier):
 
     # --- what a paper changes -----------------------------------------------------------------------------------
 
+    def observe(self, embeddings: Tensor, target_cos: Tensor) -> None:
+        """Update running state (t, μ, σ, a count of calls) from this batch. Called before `rows`, in training only."""
+
     def rows(self, embeddings: Tensor, target_cos: Tensor) -> tuple[Tensor, ...]:
-        """Quantities of each sample that `target` and `others` need: a tuple of (B,), or of (B, 1) inside `others`."""
+        """What `target` and `others` need to know of each sample: a tuple of (B,). Inside `others` they are (B, 1)."""
         return ()
 
     def target(self, cos: Tensor, rows: tuple[Tensor, ...]) -> Tensor:
@@ -120,7 +123,7 @@ class MarginHead(Classifier):
         return cos
 
     def row_sums(self, cos: Tensor, target_cos: Tensor) -> tuple[Tensor, ...]:
-        """Terms `(B, n)` whose sums over j ≠ y, `(B,)` each, `target` finds behind `rows`."""
+        """Terms (B, n) to be summed over j ≠ y; `target` gets the sums, (B,) each, after its own `rows`."""
         return ()
 
     # --- what stays -----------------------------------------------------------------------------------------------
@@ -128,81 +131,128 @@ class MarginHead(Classifier):
     def per_sample(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         x = unit(embeddings)  # (B, d)
         weight, own = self.classes(labels)  # (n·K, d), (B,)
-        precise = unit(most_precise(embeddings.detach()))
-        with torch.no_grad():
-            exact_cos = own_row(self, precise, weight, own)[1]
-        rows = self.rows(embeddings, exact_cos.to(x))
-        n = len(weight) // self.num_subcenters
-        size = tile_size(self.tile, len(labels), n)
-        if size is None and self.process_group is not None:
-            size = n  # the dense form needs them all
-        parts = dense(self, x, weight, own, rows) if size is None else tiled(self, x, weight, own, rows, size)
-        target_cos, rest, hardest, logit, *sums = parts  # (B,) each
-        if self.exact_hardest:
-            rest = rest + self.mend(rest.detach(), hardest, logit, precise, weight, exact_cos, rows)
-        target_cos = target_cos + (exact_cos - target_cos).detach()  # its value in float64, its gradient as it was
-        return cross_entropy(self.scale * self.target(target_cos, (*rows, *sums)), rest).to(x.dtype)
-
-    @torch.no_grad()
-    def mend(
-        self, rest: Tensor, hardest: Tensor, logit: Tensor,
-        x: Tensor, weight: Tensor, target_cos: Tensor, rows: tuple[Tensor, ...],
-    ) -> Tensor:  # fmt: skip
-        """What `rest` gains where the hardest wrong class counts with its cosine in float64.  (B,)
-
-        With process groups every rank mends its own hardest class; the hardest of all is among them.
-        """
-        cos = nearest_row(self, x, weight, hardest)[1]
-        others = self.others(cos[:, None], target_cos[:, None], tuple(row[:, None].to(cos) for row in rows))
-        exact = self.scale * others[:, 0]
-        gained = torch.where(logit > -torch.inf, (exact - rest).exp() - (logit.to(exact) - rest).exp(), 0.0)
-        return everywhere(gained, self.process_group).log1p().to(rest)
+        exact = self.target_cosine_in_float64(embeddings, weight, own)  # (B,)
+        rows = self.observed_rows(embeddings, exact)
+        target_cos, rest, *sums = self.compare(embeddings, x, weight, own, rows)  # (B,) each
+        target = self.target(with_value(target_cos, exact), (*rows, *sums))  # (B,)
+        return cross_entropy(self.scale * target, rest).to(embeddings.dtype)
 
     def classes(self, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """The weights `(n·K, d)` of the n classes that this call meets, all of this rank's or a sample of them; and
-        which of these is a sample's own `(B,)`, a number outside 0 ... n - 1 where another rank owns it."""
+        """The weights of the n classes to compare with, and each sample's class as a number from 0 to n - 1.
+
+        All classes of this rank, or with `sample_rate` some of them. The number lies outside 0 ... n - 1 where the
+        class belongs to another rank.  (n·K, d), (B,)
+        """
         own = labels - self.first_class
-        if self.sample_rate == 1 or not self.training:
-            return self.weight, own
+        return (self.weight, own) if self.sample_rate == 1 or not self.training else self.sampled(own)
+
+    @torch.no_grad()
+    def target_cosine_in_float64(self, embeddings: Tensor, weight: Tensor, own: Tensor) -> Tensor:
+        """cos θ_y without the rounding of float32, which changes an angle near 0 by up to 3e-4.  (B,)"""
+        return self.own_class(unit(most_precise(embeddings)), weight, own)[1]
+
+    def observed_rows(self, embeddings: Tensor, target_cos: Tensor) -> tuple[Tensor, ...]:
+        """First `observe`, if training; then `rows`."""
+        target_cos = target_cos.to(embeddings.dtype)
+        if self.training:
+            self.observe(embeddings, target_cos)
+        return self.rows(embeddings, target_cos)
+
+    def compare(
+        self, embeddings: Tensor, x: Tensor, weight: Tensor, own: Tensor, rows: tuple[Tensor, ...]
+    ) -> tuple[Tensor, ...]:
+        """cos θ_y, `rest` and the sums of `row_sums`, (B,) each; from the whole (B, C) matrix, or tile by tile.
+
+        Args:
+            embeddings, x: as they came, and as unit vectors.
+            weight, own: see `classes`.
+        """
+        n = len(weight) // self.num_subcenters
+        size = tiles.tile_size(self.tile, len(own), n)
+        if self.process_group is not None:
+            size = size or n  # one tile: `dense` needs the classes of all ranks
+        return tiles.tiled(self, x, weight, own, rows, size) if size else dense(self, x, weight, own, rows)
+
+    def sampled(self, own: Tensor) -> tuple[Tensor, Tensor]:
+        """`classes` in a training call with `sample_rate` < 1. The gradient of `weight` is then sparse."""
         chosen = self.draw_classes(own)  # (n,), sorted
         K = self.num_subcenters
-        rows = chosen if K == 1 else (K * chosen[:, None] + torch.arange(K, device=chosen.device)).flatten()
+        centers = chosen if K == 1 else (K * chosen[:, None] + torch.arange(K, device=chosen.device)).flatten()
         place = torch.searchsorted(chosen, own).clamp(max=len(chosen) - 1)
         own = torch.where(chosen[place] == own, place, -1)
-        return F.embedding(rows, self.weight, sparse=True), own
+        return F.embedding(centers, self.weight, sparse=True), own
 
     def draw_classes(self, own: Tensor) -> Tensor:
-        """Which of this rank's classes a training call meets, sorted `(n,)`; those in `own` must be among them."""
+        """The classes of this rank to compare with in a training call: all those in `own`, and others.  (n,), sorted"""
         return sample_classes(own, len(self.weight) // self.num_subcenters, self.sample_rate)
 
-    def pool(self, cos: Tensor) -> Tensor:
-        """A class's cosine is that of the nearest of its rows.  (B, n·K) -> (B, n)"""
-        return cos if self.num_subcenters == 1 else cos.unflatten(1, (-1, self.num_subcenters)).max(2).values
+    def own_class(self, x: Tensor, weight: Tensor, own: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Per sample: the row of `weight` for its class (the nearest sub-centre), their cosine, and whether this rank
+        has the class (1 or 0). All ranks get the cosine; the row means something only where the class is.
+
+        (B, d), (n·K, d), (B,) -> (B,), (B,), (B,)
+        """
+        n = len(weight) // self.num_subcenters
+        here = ((own >= 0) & (own < n)).to(x.dtype)
+        center, cos = self.nearest_center(x, weight, own.clamp(0, n - 1))
+        return center, everywhere(cos * here, self.process_group), here
+
+    def nearest_center(self, x: Tensor, weight: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
+        """Per sample and a class `(B,)` for it: which row of `weight`, among the class's K, is nearest, and its cosine.
+
+        (B, d), (n·K, d), (B,) -> (B,), (B,)
+        """
+        K = self.num_subcenters
+        centers = classes[:, None] * K + torch.arange(K, device=classes.device)  # (B, K)
+        W = weight[centers].to(x.dtype)  # (B, K, d)
+        best = ((W * x[:, None]).sum(2) * inverse_length(W)).max(1)  # over K
+        return centers.gather(1, best.indices[:, None])[:, 0], best.values.clamp(-1, 1)
 
     def scores(self, embeddings: Tensor) -> Tensor:
         """s · cos θ_j, no margin.  (B, C)"""
         if self.process_group is None:
             return self.scale * self.cosines(unit(embeddings), self.weight)
-        every = self.cosines(unit(GatherRows.apply(embeddings, self.process_group)), self.weight)  # (W·B, n)
+        every = self.cosines(unit(GatherSamples.apply(embeddings, self.process_group)), self.weight)  # (W·B, n)
         every = gather_columns(every, self.num_classes, self.process_group)  # (W·B, C)
         return self.scale * every.chunk(self.process_group.size())[self.process_group.rank()]
 
     def cosines(self, x: Tensor, weight: Tensor) -> Tensor:
-        """Cosines with every class, of unit embeddings.  (B, d), (n·K, d) -> (B, n)"""
+        """Cosines of unit embeddings with every class.  (B, d), (n·K, d) -> (B, n)"""
         return self.pool(x @ unit(weight).T)
 
+    def pool(self, cos: Tensor) -> Tensor:
+        """Of each class's K cosines the largest, that of the nearest sub-centre.  (B, n·K) -> (B, n)"""
+        return cos if self.num_subcenters == 1 else cos.unflatten(1, (-1, self.num_subcenters)).max(2).values
 
-def dense(head: MarginHead, x: Tensor, weight: Tensor, labels: Tensor, rows: tuple[Tensor, ...]) -> tuple[Any, ...]:
-    """Target cosine, rest, the hardest wrong class and its logit (for heads with `exact_hardest`), and the sums of
-    `row_sums`, `(B,)` each: the formula as it stands, on all of (B, C)."""
+
+def dense(head: MarginHead, x: Tensor, weight: Tensor, labels: Tensor, rows: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """What `MarginHead.compare` returns, by the formula at the top of this file, from the whole (B, C) matrix."""
     cos = head.cosines(x, weight)  # (B, C)
     own = labels[:, None]
     target_cos = cos.gather(1, own).clamp(-1, 1)  # (B, 1)
-    others = head.others(cos, target_cos, tuple(row[:, None] for row in rows))  # (B, C)
+    logits = head.scale * head.others(cos, target_cos, tuple(row[:, None] for row in rows))  # (B, C)
     sums = (term.scatter(1, own, 0.0).sum(1) for term in head.row_sums(cos, target_cos))
-    logits = head.scale * others
-    hardest = logits.detach().scatter(1, own, -torch.inf).max(1) if head.exact_hardest else (None, None)  # (B,)
-    return target_cos[:, 0], rest(logits, labels), *hardest[::-1], *sums
+    kept = logits.detach().scatter(1, own, -torch.inf).max(1)[::-1] if head.keeps_hardest else ()
+    return target_cos[:, 0], rest(logits, labels), *sums, *kept
+
+
+def rest(logits: Tensor, labels: Tensor) -> Tensor:
+    """log Σ_{j≠y} exp(logit_j): what the target logit has to beat.  (B, C), (B,) -> (B,)"""
+    return logits.scatter(1, labels[:, None], -torch.inf).logsumexp(1)
+
+
+def cross_entropy(target: Tensor, rest: Tensor) -> Tensor:
+    """Cross-entropy from the target logit and the log-sum-exp of all the others.  (B,), (B,) -> (B,)
+
+    -log( e^t / (e^t + e^r) ) = -log σ(t - r). The same number as `F.cross_entropy`, but where the loss is nearly zero
+    that subtracts two almost equal numbers (percents off in float32 at a loss of 1e-5), and this does not.
+    """
+    return -F.logsigmoid(target - rest)
+
+
+def with_value(graded: Tensor, value: Tensor) -> Tensor:
+    """A number that equals `value` and has the gradient of `graded`.  (B,), (B,) -> (B,)"""
+    return graded + (value - graded).detach()
 
 
 def unit(vectors: Tensor) -> Tensor:
@@ -211,13 +261,19 @@ def unit(vectors: Tensor) -> Tensor:
     return vectors / torch.where(length > 0, length, 1.0)
 
 
+def inverse_length(vectors: Tensor) -> Tensor:
+    """1 / ‖v‖ over the last dimension; 1 for a zero vector, as in `unit`."""
+    length = torch.linalg.vector_norm(vectors, dim=-1)
+    return torch.where(length > 0, length, 1.0).reciprocal_()
+
+
 def most_precise(x: Tensor) -> Tensor:
-    """In float64, where the device has it: near θ = 0 rounding cos θ to float32 shifts θ by up to 3e-4."""
+    """`x` in float64; unchanged on Apple's MPS, which has none."""
     return x if x.device.type == "mps" else x.double()
 
 
 def sine(cos: Tensor) -> Tensor:
-    """sin θ ≥ 0 from cos θ in [-1, 1]; at ±1, where the slope is infinite, the gradient is 0 and the value exact."""
+    """sin θ ≥ 0 from cos θ in [-1, 1]. At ±1 the slope is infinite; there the value is exact and the gradient 0."""
     square = (1 - cos) * (1 + cos)
     inside = square > 0
     return torch.where(inside, torch.where(inside, square, 1.0).sqrt(), 0.0)

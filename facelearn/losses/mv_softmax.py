@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
-from typing import Unpack
+from typing import ClassVar, Unpack
 
 import torch
 from torch import Tensor
 
+from facelearn.losses.base import ANGLE_OR_COSINE, NOT_NEGATIVE, one_of
 from facelearn.losses.margin import Frame, MarginHead, cos_of_sum
 
 KINDS = {"arc": 0.5, "am": 0.35}
@@ -31,12 +31,25 @@ class MVSoftmax(MarginHead):
         mode: "adaptive" or "fixed".
         reduction, validate, tile, process_group: see `MarginHead`.
 
+    Example:
+        >>> loss = MVSoftmax(embedding_dim=64, num_classes=10, kind="am", margin=0.25, t=0.2)
+        >>> wrong = torch.tensor([[0.3, 0.6]])  # cosines; with 0.75 to the own class the second one is hard
+        >>> loss.others(wrong, torch.tensor([[0.75]]), ())
+        tensor([[0.3000, 0.9200]])
+
     Learns `weight` (C, d).
 
     Source: Wang, Zhang, Wang, Fu, Shi, Mei, "Mis-classified Vector Guided Softmax Loss for Face Recognition",
     AAAI 2020, arXiv 1912.00833, eq. 7-10; t and s as in the authors' repository. There is no rule beyond π in it.
     Elsewhere: FaceX-Zoo's mv_weight is 1 + t, and it applies the margin only where cos θ_y > 0 ("arc") or > m ("am").
     """
+
+    rules: ClassVar = {
+        "kind": one_of(*KINDS),
+        "margin": ANGLE_OR_COSINE,
+        "t": NOT_NEGATIVE,
+        "mode": one_of("adaptive", "fixed"),
+    }
 
     def __init__(
         self,
@@ -51,16 +64,8 @@ class MVSoftmax(MarginHead):
         **frame: Unpack[Frame],
     ) -> None:
         super().__init__(embedding_dim, num_classes, scale=scale, **frame)
-        if kind not in KINDS:
-            raise ValueError(f"kind={kind!r}: expected one of {tuple(KINDS)}")
-        if mode not in ("adaptive", "fixed"):
-            raise ValueError(f"mode={mode!r}: expected 'adaptive' or 'fixed'")
-        if not 0 <= t < math.inf:
-            raise ValueError(f"t={t}: expected at least 0")
         self.kind = kind
         self.margin = KINDS[kind] if margin is None else margin
-        if not 0 <= self.margin < math.pi:
-            raise ValueError(f"margin={margin}: expected 0 <= margin < pi")
         self.t = t
         self.mode = mode
 

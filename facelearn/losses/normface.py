@@ -21,6 +21,12 @@ class NormFace(MarginHead):
         scale: s.
         reduction, validate, tile, process_group: see `MarginHead`.
 
+    Example:
+        >>> loss = NormFace(embedding_dim=64, num_classes=10, scale=16.0)
+        >>> x = torch.randn(8, 64)
+        >>> bool(loss.logits(x).abs().max() <= 16), bool(torch.allclose(loss.logits(x), loss.logits(5 * x), atol=1e-4))
+        (True, True)
+
     Learns `weight` (C, d).
 
     Source: Wang, Xiang, Cheng, Yuille, "NormFace: L2 Hypersphere Embedding for Face Verification", ACM MM 2017,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
-from typing import Unpack
+from typing import ClassVar, Unpack
 
 import torch
 from torch import Tensor
 
+from facelearn.losses.base import NOT_NEGATIVE, RADIANS
 from facelearn.losses.margin import Frame, MarginHead, cos_of_sum
 
 
@@ -27,6 +27,12 @@ class NPCFace(MarginHead):
         t, a: factor and offset on hard negatives.
         reduction, validate, tile, process_group: see `MarginHead`.
 
+    Example:
+        >>> loss = NPCFace(embedding_dim=64, num_classes=10, margin=0.0, t=1.1, a=0.2)
+        >>> wrong = torch.tensor([[0.5, 0.9]])  # cosines; with 0.8 to the own class the second one is hard
+        >>> loss.others(wrong, torch.tensor([[0.8]]), ())
+        tensor([[0.5000, 1.1900]])
+
     Learns `weight` (C, d).
 
     Source: Zeng, Shi, Du, Wang, Lei, Mei, "NPCFace: Negative-Positive Collaborative Training for Large-scale Face
@@ -34,6 +40,8 @@ class NPCFace(MarginHead):
     Elsewhere: bobo0810's version masks with m0, averages the already emphasised negatives, lets the gradient through
     m_i and wraps all in a focal loss.
     """
+
+    rules: ClassVar = {"margin": RADIANS, "m0": RADIANS, "m1": NOT_NEGATIVE, "t": NOT_NEGATIVE, "a": NOT_NEGATIVE}
 
     def __init__(
         self,
@@ -49,12 +57,6 @@ class NPCFace(MarginHead):
         **frame: Unpack[Frame],
     ) -> None:
         super().__init__(embedding_dim, num_classes, scale=scale, **frame)
-        for name, value in (("margin", margin), ("m0", m0)):
-            if not 0 <= value < math.pi:
-                raise ValueError(f"{name}={value}: expected radians, 0 <= {name} < pi")
-        for name, value in (("m1", m1), ("t", t), ("a", a)):
-            if not 0 <= value < math.inf:
-                raise ValueError(f"{name}={value}: expected a number >= 0")
         self.margin = margin
         self.m0, self.m1 = m0, m1
         self.t, self.a = t, a

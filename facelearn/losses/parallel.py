@@ -1,31 +1,32 @@
 """Losses in several processes: what `process_group` does, which losses need it, and which do without.
 
 **Heads** share the classes out. Rank r of W owns the classes [r n, (r+1) n) with n = ceil(C / W). The embeddings of all
-ranks are gathered, each rank meets them with its own classes (`tiles.py`), and a handful of `(B,)` vectors are added
-up: target cosines, maxima and sums of the log-sum-exp. The statistics of a head (t, μ, σ) are those of all batches.
+ranks are gathered, each rank compares them with its own classes (`tiles.py`), and the ranks add up a few `(B,)`
+vectors: target cosines, maxima and sums of the log-sum-exp. The statistics of a head (t, μ, σ) are those of all
+batches.
 
-**Pair losses** gather the embeddings too: a sample's positives and negatives are mostly on other ranks. Each rank takes
-its own samples as anchors, against all: 1/W of the work and of the matrix of pairs (with Contrastive's `"none"` all).
+**Pair losses** gather the embeddings too: a sample's positives and negatives are mostly on other ranks. Each rank pairs
+its own samples, as anchors, with all samples: 1/W of the work and of the matrix of pairs. Contrastive's `"none"` is the
+exception: each rank computes all pairs.
 
 **Center** counts the samples of a class in all batches before it moves a centre; **Ring** starts from the mean length
 of all.
 
-All other losses, and heads without a group, are means over samples: put the loss into DistributedDataParallel as the
-net, and the mean of the ranks' gradients is that of the whole batch, since batches are equally long (with
-`reduction="sum"` 1/W of it). Only the t, μ, σ of such a head would be rank 0's.
+All other losses, and heads without a group, are means over samples. Put such a loss into DistributedDataParallel, as
+you do with the net: the mean of the ranks' gradients is then the gradient of the whole batch, since batches are equally
+long (with `reduction="sum"` it is 1/W of that). A head's t, μ, σ, however, are then those of rank 0's batches alone.
 
-With a group the loss is that of the batches of all, the same number on every rank; `"none"` gives each rank its own
-samples' values. A net under DistributedDataParallel has its gradients averaged over the ranks. What is to arrive there
-is their sum over the samples of all ranks, so the gradient to the embeddings is W times that of the global mean. The
-losses' own parameters need no averaging: a shard belongs to one rank (keep it out of DistributedDataParallel, which
-would overwrite it with rank 0's); Ring's R and DiscFace's ξ have the whole gradient on each. `sharding.py` saves and
-loads them.
+With a group the loss is that of the batches of all ranks, the same number on every rank; `"none"` gives each rank the
+values of its own samples. DistributedDataParallel divides the gradients of the net by W; so the gradient to the
+embeddings is made W times that of the global mean. The losses' own parameters need no averaging. A shard belongs to one
+rank: keep it out of DistributedDataParallel, which would overwrite it with rank 0's. Ring's R and DiscFace's ξ have the
+whole gradient on every rank. `sharding.py` saves and loads them.
 
-**What fails, and what hangs.** All ranks call the same losses in the same order, and go backward through all or none of
-them: some collectives run there, before those of DistributedDataParallel. A batch that one rank refuses is refused on
-all (`all_or_none`), as are batches of unequal size. With NCCL alone that takes `validate=True`, which waits for the GPU
-in every step; without it a refusing rank raises on its own, and the others wait until the launcher (`torchrun`) ends
-them or NCCL's timeout does. Nothing else here waits for the GPU. Tested with gloo alone.
+**What fails, and what hangs.** All ranks must call the same losses in the same order, and go backward through all or
+none of them: the backward pass has collectives of its own. If one rank refuses its batch, all refuse theirs
+(`all_or_none`), as they do when batches differ in size. Where NCCL is the only backend they can do so only with
+`validate=True`, which waits for the GPU in every step. Without it the refusing rank raises alone; the others wait until
+the launcher (`torchrun`) or NCCL's timeout ends them. Nothing else here waits for the GPU. Tested with gloo only.
 """
 
 from __future__ import annotations
@@ -46,19 +47,19 @@ def shard(num_classes: int, group: ProcessGroup | None) -> tuple[int, int]:
     size = -(-num_classes // group.size())
     first = group.rank() * size
     if (group.size() - 1) * size >= num_classes:
-        raise ValueError(f"num_classes={num_classes}: too few for {group.size()} ranks, the last would own none")
+        raise ValueError(f"num_classes={num_classes}: expected more, the last of {group.size()} ranks would own none")
     return first, min(first + size, num_classes)
 
 
 def everywhere(value: Tensor, group: ProcessGroup | None) -> Tensor:
-    """The sum over all ranks, in place."""
+    """Add up `value` over all ranks, in place."""
     if group is not None:
         dist.all_reduce(value, group=group)
     return value
 
 
 def same_everywhere(value: Tensor, group: ProcessGroup | None) -> Tensor:
-    """Rank 0's, in place."""
+    """Overwrite `value` with rank 0's."""
     if group is not None:
         dist.broadcast(value, group=group, group_src=0)
     return value
@@ -67,10 +68,10 @@ def same_everywhere(value: Tensor, group: ProcessGroup | None) -> Tensor:
 def all_or_none(
     check: Callable[[], None], embeddings: Tensor, group: ProcessGroup | None, validate: bool | None = None
 ) -> None:
-    """Run a check; where one rank refuses its batch, all do, instead of waiting for it forever.
+    """Run a check on every rank; if one refuses its batch, all raise, instead of waiting for it forever.
 
-    Where the group has a backend for the CPU, or with `validate=True`. Ranks that have NCCL alone can agree only
-    through the GPU, and reading the answer would wait for it in every step.
+    The ranks talk about it only if the group has a backend for the CPU, or with `validate=True`: over NCCL they would
+    have to wait for the GPU in every step.
     """
     if group is None:
         check()
@@ -91,9 +92,9 @@ def all_or_none(
 def disagreement(
     problem: ValueError | None, embeddings: Tensor, device: torch.device, group: ProcessGroup
 ) -> ValueError | None:
-    """Why this rank cannot go on although its own batch is in order."""
-    rows, columns, *_ = (*embeddings.shape, 0, 0)
-    mine = torch.tensor([problem is not None, rows, columns, embeddings.element_size()])
+    """The error of a rank whose own batch is in order, if another's is not or theirs differ in size."""
+    samples, columns, *_ = (*embeddings.shape, 0, 0)
+    mine = torch.tensor([problem is not None, samples, columns, embeddings.element_size()])
     seen = torch.cat([mine, -mine]).to(device)
     dist.all_reduce(seen, dist.ReduceOp.MAX, group=group)
     most, least = seen[:4].tolist(), (-seen[4:]).tolist()
@@ -101,15 +102,15 @@ def disagreement(
         return None
     if most[0]:
         return ValueError("embeddings, labels: another rank refused its batch; its own error says why")
-    for name, here, low, high in zip(("", "rows", "columns", "bytes a number"), mine, least, most, strict=True):
+    for name, here, low, high in zip(("", "shape[0]", "shape[1]", "itemsize"), mine, least, most, strict=True):
         if low != high:
-            return ValueError(f"embeddings has {here} {name}: expected as many on every rank, found {low} to {high}")
+            return ValueError(f"embeddings.{name}={here}: expected the same on every rank, found {low} to {high}")
     return None
 
 
-def gather_rows(rows: Tensor, group: ProcessGroup | None) -> Tensor:
+def gather_samples(own: Tensor, group: ProcessGroup | None) -> Tensor:
     """(B, d) of every rank -> (W·B, d), differentiable."""
-    return rows if group is None else GatherRows.apply(rows, group)
+    return own if group is None else GatherSamples.apply(own, group)
 
 
 def gather_labels(labels: Tensor, group: ProcessGroup | None) -> Tensor:
@@ -117,58 +118,58 @@ def gather_labels(labels: Tensor, group: ProcessGroup | None) -> Tensor:
     return labels if group is None else concatenate(labels, group)
 
 
-def concatenate(rows: Tensor, group: ProcessGroup) -> Tensor:
-    everyone = rows.new_empty(group.size() * len(rows), *rows.shape[1:])
-    dist.all_gather(list(everyone.chunk(group.size())), rows.contiguous(), group=group)
+def concatenate(own: Tensor, group: ProcessGroup) -> Tensor:
+    everyone = own.new_empty(group.size() * len(own), *own.shape[1:])
+    dist.all_gather(list(everyone.chunk(group.size())), own.contiguous(), group=group)
     return everyone
 
 
-def own_rows(everyone: Tensor, group: ProcessGroup | None) -> slice:
-    """This rank's among the rows of all."""
+def samples_of_rank(everyone: Tensor, group: ProcessGroup | None) -> slice:
+    """The positions of this rank's samples among those of all."""
     if group is None:
         return slice(0, len(everyone))
     each = len(everyone) // group.size()
     return slice(group.rank() * each, (group.rank() + 1) * each)
 
 
-class GatherRows(torch.autograd.Function):
-    """(B, d) of every rank -> (W·B, d). The gradient of the own rows comes back times W, to survive DDP's mean."""
+class GatherSamples(torch.autograd.Function):
+    """(B, d) of every rank -> (W·B, d). The gradient to the own samples is multiplied by W, since DDP divides by W."""
 
     @staticmethod
-    def forward(ctx: Any, rows: Tensor, group: ProcessGroup) -> Tensor:
+    def forward(ctx: Any, own: Tensor, group: ProcessGroup) -> Tensor:
         ctx.group = group
-        return concatenate(rows, group)
+        return concatenate(own, group)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return ctx.group.size() * gradient[own_rows(gradient, ctx.group)], None
+        return ctx.group.size() * gradient[samples_of_rank(gradient, ctx.group)], None
 
 
-class FromAll(GatherRows):
-    """(B,) of every rank -> (W·B,), as a part of a computation that all ranks share: its gradient is the own part."""
+class FromAll(GatherSamples):
+    """(B,) of every rank -> (W·B,); the gradient to the own values is that of their part of the result."""
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return gradient[own_rows(gradient, ctx.group)], None
+        return gradient[samples_of_rank(gradient, ctx.group)], None
 
 
 def add_up(value: Tensor, group: ProcessGroup | None) -> Tensor:
-    """The sum over all ranks, differentiable."""
+    """The sum of `value` over all ranks, differentiable."""
     return value if group is None else AddUp.apply(value, group)
 
 
 def from_all(values: Tensor, group: ProcessGroup | None) -> Tensor:
-    """(B,) of every rank -> (W·B,), of what each has computed from `shared` values."""
+    """Join what each rank has computed from `shared` values.  (B,) of every rank -> (W·B,)"""
     return values if group is None else FromAll.apply(values, group)
 
 
 def shared(value: Tensor, group: ProcessGroup | None) -> Tensor:
-    """What all ranks have, for each to work on a part: its gradient is the sum of theirs."""
+    """A `value` that all ranks have and each uses for its part of the work: its gradient is the sum over the ranks."""
     return value if group is None else Shared.apply(value, group)
 
 
 class AddUp(torch.autograd.Function):
-    """See `add_up`; the gradient, which all ranks have, is that of every summand."""
+    """See `add_up`. All ranks have the gradient of the sum, which is that of each summand too."""
 
     @staticmethod
     def forward(ctx: Any, value: Tensor, group: ProcessGroup) -> Tensor:
@@ -193,7 +194,7 @@ class Shared(torch.autograd.Function):
 
 
 class OwnValues(torch.autograd.Function):
-    """Values that all ranks know -> the [first, end) of this one; on the way back the gradients of all, over W."""
+    """Of values that all ranks have, those from `first` to `end`; the gradients of all ranks are joined, and over W."""
 
     @staticmethod
     def forward(ctx: Any, values: Tensor, first: int, end: int, group: ProcessGroup) -> Tensor:
@@ -213,4 +214,4 @@ def gather_columns(columns: Tensor, num_classes: int, group: ProcessGroup) -> Te
     size = -(-num_classes // group.size())
     padded = columns.detach().new_zeros(size, len(columns))
     padded[: columns.shape[1]] = columns.detach().T
-    return GatherRows.apply(padded, group)[:num_classes].T
+    return GatherSamples.apply(padded, group)[:num_classes].T

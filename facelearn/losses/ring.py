@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import ClassVar, Unpack
 
 import torch
 from torch import Tensor, nn
 from torch.distributed import ProcessGroup
 
-from facelearn.losses.base import Loss
+from facelearn.losses.base import Common, Loss, Rule
 
 
 class Ring(Loss):
@@ -25,6 +26,12 @@ class Ring(Loss):
         reduction, validate: see `Loss`.
         process_group: the mean length, and R with it, is that of the batches of all ranks (see `parallel.py`).
 
+    Example:
+        >>> loss = Ring(radius=4.0)
+        >>> x = torch.tensor([[3.0, 4.0], [0.0, 2.0]])  # lengths 5 and 2: ½ (1² + 2²) / 2
+        >>> loss(x, torch.tensor([0, 1])).item()
+        1.25
+
     Learns `radius`, a scalar (NaN until set), which is not weight-decayed. Labels are not used.
 
     Source: Zheng, Pal, Savvides, "Ring loss: Convex Feature Normalization for Face Recognition", CVPR 2018,
@@ -33,18 +40,18 @@ class Ring(Loss):
     """
 
     no_weight_decay = ("radius",)
+    rules: ClassVar = {"radius": Rule(lambda r: r is None or 0 < r < math.inf, "a positive length, or None")}
 
     def __init__(
         self,
         *,
         radius: float | None = None,
-        reduction: str = "mean",
-        validate: bool | None = None,
         process_group: ProcessGroup | None = None,
+        **common: Unpack[Common],
     ) -> None:
-        super().__init__(reduction=reduction, validate=validate, process_group=process_group)
-        if radius is not None and not 0 < radius < math.inf:
-            raise ValueError(f"radius={radius}: expected a positive length, or None")
+        super().__init__(**common)
+        self.process_group = process_group
+        self.check_setting("radius", radius)
         self.radius = nn.Parameter(torch.tensor(float("nan") if radius is None else float(radius)))
 
     def per_sample(self, embeddings: Tensor, labels: Tensor) -> Tensor:

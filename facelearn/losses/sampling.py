@@ -2,9 +2,9 @@
 
     rest = log Σ_{j ∈ S, j≠y} exp(...),    S = every class of the batch + random others, r · C in all
 
-Time and memory then go with r · C, and so does the gradient of `weight`: a sparse tensor that holds the rows of S. A
-row outside S has learnt nothing in this step and must not move. Yet an optimiser with momentum would go on pushing it,
-weight decay would pull at it, and AdamW refuses sparse gradients altogether; `touched_rows_only` mends all three.
+Time and memory are then proportional to r · C. The gradient of `weight` is sparse: it holds the rows of S only. A row
+outside S has no gradient in this step and must not move. Yet momentum and weight decay would move it, and AdamW refuses
+sparse gradients; `touched_rows_only` mends all three.
 
 The loss of a sample is smaller than with all classes, since `rest` has fewer terms (by about log r if all were equally
 hard); gradients are those of the sampled loss, not an unbiased estimate of the full one.
@@ -24,10 +24,12 @@ from torch.optim import Optimizer
 
 
 def sample_classes(own: Tensor, classes: int, rate: float) -> Tensor:
-    """All own classes among 0 ... classes - 1 and random others, sorted: ⌈rate · classes⌉, or B if that is more.
+    """The classes of the batch and random others, sorted; max(⌈rate · classes⌉, B) in all, at most every class.
 
-    `own` `(B,)` may hold numbers outside that range (classes of another rank). The size does not depend on the labels,
-    so a GPU need not be waited for; it leaves room for a batch of B different classes.
+    Args:
+        own: the class of each sample `(B,)`; numbers outside 0 ... classes - 1 (of another rank) are passed over.
+
+    How many are returned does not depend on the labels: to know their number the CPU would have to wait for the GPU.
     """
     inside = (own >= 0) & (own < classes)
     wanted = torch.rand(classes, device=own.device)
@@ -37,13 +39,13 @@ def sample_classes(own: Tensor, classes: int, rate: float) -> Tensor:
 
 
 def touched_rows_only(optimizer: Optimizer) -> None:
-    """Let `optimizer` see only the rows that have a gradient, of every parameter with a sparse one.
+    """Make each `step` of `optimizer` change only rows that have a gradient, in every parameter with a sparse one.
 
-    Around each `step` the parameter, its gradient and all of its state (momentum, Adam's moments) shrink to these rows;
-    the others keep their value and their state to the last bit: no momentum, no weight decay. Works with any optimiser
-    that treats elements alike (SGD, Adam, AdamW, ...); parameters with dense gradients are left alone. Adam's count of
-    steps is that of the parameter, as in `torch.optim.SparseAdam`: a row met for the first time late is not treated as
-    new in the bias correction.
+    During `step` the parameter, its gradient and its state (momentum, Adam's moments) are cut down to these rows; the
+    others keep their value and their state to the last bit, without momentum or weight decay. Works with any optimiser
+    that treats elements alike (SGD, Adam, AdamW, ...), and leaves parameters with dense gradients alone. Adam counts
+    the steps of the parameter, as `torch.optim.SparseAdam` does: its bias correction does not know how often a row was
+    met.
     """
     aside: list[tuple[Tensor, Tensor, Tensor, dict[str, Tensor]]] = []
 

@@ -118,10 +118,10 @@ def load_sharded(folder: str | os.PathLike[str], module: nn.Module, optimizer: O
 def group_of(module: nn.Module) -> ProcessGroup | None:
     """The process group of the losses in it."""
     if any(isinstance(m, DistributedDataParallel) for m in module.modules()):
-        raise ValueError("module holds a DistributedDataParallel: expected the net inside it, `ddp.module`")
+        raise ValueError("module=DistributedDataParallel: expected the net inside it, `ddp.module`")
     groups = {m.process_group for m in module.modules() if isinstance(m, Loss) and m.process_group is not None}
     if len(groups) > 1:
-        raise ValueError(f"module has losses of {len(groups)} process groups: expected one")
+        raise ValueError(f"process_group={len(groups)} different ones in module: expected one")
     return groups.pop() if groups else None
 
 
@@ -137,7 +137,7 @@ def entries(module: nn.Module, optimizer: Optimizer | None) -> dict[str, tuple[T
     found: dict[str, tuple[Tensor, MarginHead | None]] = {}
     for name, value in module.state_dict().items():
         if not isinstance(value, Tensor):
-            raise ValueError(f"module keeps a {type(value).__name__} as {name}: expected tensors")
+            raise ValueError(f"module.{name}={type(value).__name__}: expected a tensor")
         found[f"module.{name}"] = value, heads.get(name)
     names: dict[Tensor, str] = {p: name for name, p in module.named_parameters()}
     for p, state in optimizer.state.items() if optimizer else ():
@@ -146,7 +146,8 @@ def entries(module: nn.Module, optimizer: Optimizer | None) -> dict[str, tuple[T
             if value is None:
                 continue
             if not isinstance(value, Tensor) or (head and value.ndim > 0 and value.shape != p.shape):
-                raise ValueError(f"{name} cannot be cut up by classes: expected a number or a tensor like the weight")
+                shown = tuple(value.shape) if isinstance(value, Tensor) else value
+                raise ValueError(f"{name}={shown}: expected a number or a tensor like the weight, to cut up by classes")
             found[name] = value, head
     return found
 
@@ -170,7 +171,9 @@ def settings(module: nn.Module, optimizer: Optimizer | None) -> dict[str, Any] |
         return None
     names = {p: name for name, p in module.named_parameters()}
     if any(p not in names for group in optimizer.param_groups for p in group["params"]):
-        raise ValueError("optimizer has parameters that module has not: expected a module that holds nets and losses")
+        raise ValueError(
+            "optimizer=of parameters from elsewhere: expected those of module, which holds nets and losses"
+        )
     groups = [group | {"params": [names[p] for p in group["params"]]} for group in optimizer.param_groups]
     return {"kind": type(optimizer).__name__, "groups": groups}
 
@@ -186,10 +189,10 @@ def empty_state(
     if optimizer is None or here is None:
         return {}
     if written is None:
-        raise ValueError("optimizer: the checkpoint was written without one")
+        raise ValueError(f"optimizer={here['kind']}: expected None, the checkpoint was written without one")
     told = [{"kind": o["kind"], "params": [g["params"] for g in o["groups"]]} for o in (written, here)]
     if told[0] != told[1]:
-        raise ValueError(f"optimizer is {told[1]}: expected, as in the checkpoint, {told[0]}")
+        raise ValueError(f"optimizer={told[1]}: expected, as in the checkpoint, {told[0]}")
     parameters, heads = dict(module.named_parameters()), heads_of(module)
     state: dict[str, dict[str, Tensor]] = {}
     for path, (size, dtype) in stored.items():
@@ -243,15 +246,15 @@ def read_index(folder: Path, group: ProcessGroup | None) -> dict[str, Any]:
         written, shards, hashes = index["format"], folder / index["shards"], dict(index["hashes"])
         inside = re.fullmatch("shards-[0-9a-f]+", index["shards"]) is not None
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path}: damaged ({error!r})") from error
+        raise ValueError(f"{path}=damaged ({error!r}): expected what save_sharded wrote") from error
     if written != FORMAT or not inside:
-        raise ValueError(f"{path}: expected format {FORMAT} with its files beside it, found {written}, {shards}")
+        raise ValueError(f"{path}=format {written}, {shards}: expected format {FORMAT} with its files beside it")
     present = {file.name for file in shards.glob("*")}
     if present != set(hashes):
-        raise ValueError(f"{shards}: damaged, expected {len(hashes)} files, found {len(present & set(hashes))} of them")
+        raise ValueError(f"{shards}=damaged, {len(present & set(hashes))} of its files: expected all {len(hashes)}")
     for name, found in hashes_of([shards / name for name in sorted(hashes)], group).items():
         if found != hashes[name]:
-            raise ValueError(f"{shards / name}: damaged (its content does not match its hash)")
+            raise ValueError(f"{shards / name}=damaged: expected content that matches its hash")
     return index
 
 
@@ -277,7 +280,7 @@ def compare(folder: Path, wanted: dict[str, Any], stored: dict[str, Any]) -> Non
         there, here = (
             ", ".join(f"{n.removeprefix('module.')} {describe(d.get(n))}" for n in differ[:4]) for d in (stored, wanted)
         )
-        raise ValueError(f"module has {here}: expected, as in {folder}, {there}")
+        raise ValueError(f"module={here}: expected, as in {folder}, {there}")
 
 
 def describe(entry: tuple[torch.Size, torch.dtype] | None) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Unpack
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from facelearn.losses.base import Classifier, cross_entropy, rest
+from facelearn.losses.base import Classifier, Common
+from facelearn.losses.margin import cross_entropy, rest
 
 
 class Softmax(Classifier):
@@ -24,6 +27,12 @@ class Softmax(Classifier):
         bias: learn b `(C,)`.
         reduction, validate: see `Loss`.
 
+    Example:
+        >>> loss = Softmax(embedding_dim=64, num_classes=10)
+        >>> value = loss(torch.zeros(8, 64), torch.arange(8))  # of embeddings that say nothing: log 10
+        >>> round(value.item(), 4)
+        2.3026
+
     Learns `weight` (C, d) and `bias` (C,), which is not weight-decayed.
 
     Source: the common name in face recognition for a linear layer followed by cross-entropy; e.g. Liu, Wen, Yu, Yang,
@@ -40,10 +49,9 @@ class Softmax(Classifier):
         num_classes: int,
         *,
         bias: bool = True,
-        reduction: str = "mean",
-        validate: bool | None = None,
+        **common: Unpack[Common],
     ) -> None:
-        super().__init__(embedding_dim, num_classes, reduction=reduction, validate=validate)
+        super().__init__(embedding_dim, num_classes, **common)
         self.weight = nn.Parameter(torch.empty(num_classes, embedding_dim))
         self.bias = nn.Parameter(torch.zeros(num_classes)) if bias else None
         self.reset_parameters()

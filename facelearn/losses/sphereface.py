@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Unpack
+from typing import Any, ClassVar, Unpack
 
 import torch
 from torch import Tensor
 
+from facelearn.losses.base import NOT_NEGATIVE, Rule
 from facelearn.losses.margin import Frame, MarginHead, sine
 
 
@@ -29,6 +30,13 @@ class SphereFace(MarginHead):
             any real m ≥ 1 (`scale=30., margin=1.7`), no annealing.
         reduction, validate, tile, process_group: see `MarginHead`.
 
+    Example:
+        >>> loss = SphereFace(embedding_dim=64, num_classes=10)
+        >>> for _ in range(3):
+        ...     value = loss(torch.randn(8, 64), torch.arange(8))
+        >>> loss.iteration, round(loss.annealing().item(), 2)  # 1000 / (1 + 0.12 · 3)
+        (tensor(3), 735.29)
+
     Learns `weight` (C, d). State: `iteration`, which stands still in `eval()`.
 
     Source: Liu, Wen, Yu, Li, Raj, Song, "SphereFace: Deep Hypersphere Embedding for Face Recognition", CVPR 2017,
@@ -39,6 +47,11 @@ class SphereFace(MarginHead):
     """
 
     iteration: Tensor
+
+    rules: ClassVar = {
+        "margin": Rule(lambda m: 1 <= m < math.inf, "a factor >= 1"),
+        **dict.fromkeys(("lam_min", "lam_base", "gamma", "power"), NOT_NEGATIVE),
+    }
 
     def __init__(
         self,
@@ -55,19 +68,20 @@ class SphereFace(MarginHead):
     ) -> None:
         own_scale = 1.0 if scale is None else scale
         super().__init__(embedding_dim, num_classes, scale=own_scale, **frame)
-        if not 1 <= margin < math.inf or (scale is None and margin != int(margin)):
-            raise ValueError(f"margin={margin}: expected a whole number >= 1 (any real one with `scale`)")
-        for name, value in (("lam_min", lam_min), ("lam_base", lam_base), ("gamma", gamma), ("power", power)):
-            if not 0 <= value < math.inf:
-                raise ValueError(f"{name}={value}: expected a number >= 0")
+        self.follows_norm = scale is None
         self.margin = margin
         self.lam_min, self.lam_base, self.gamma, self.power = lam_min, lam_base, gamma, power
-        self.follows_norm = scale is None
         self.register_buffer("iteration", torch.tensor(0))
 
+    def check_setting(self, name: str, value: Any) -> None:
+        super().check_setting(name, value)
+        if name == "margin" and self.follows_norm and value != int(value):
+            raise ValueError(f"margin={value}: expected a whole number >= 1 (any real one with `scale`)")
+
+    def observe(self, embeddings: Tensor, target_cos: Tensor) -> None:
+        self.iteration = self.iteration + 1  # not +=: a compiled backward pass would then see the next iteration's λ
+
     def rows(self, embeddings: Tensor, target_cos: Tensor) -> tuple[Tensor, ...]:
-        if self.training:
-            self.iteration = self.iteration + 1  # in place, torch.compile would find the new one in backward
         return (torch.linalg.vector_norm(embeddings, dim=1),) if self.follows_norm else ()
 
     def annealing(self) -> Tensor | float:

@@ -22,6 +22,12 @@ class SubCenterArcFace(ArcFace):
         scale, margin, beyond_pi, detach_margin: see `ArcFace`.
         reduction, validate, tile, process_group: see `MarginHead`.
 
+    Example:
+        >>> loss = SubCenterArcFace(embedding_dim=64, num_classes=10, num_subcenters=3)
+        >>> x = torch.randn(8, 64)
+        >>> loss.weight.shape, loss.logits(x).shape
+        (torch.Size([30, 64]), torch.Size([8, 10]))
+
     Learns `weight` (C·K, d); row j·K + k is sub-centre k of class j.
 
     Source: Deng, Guo, Liu, Gong, Zafeiriou, "Sub-center ArcFace: Boosting Face Recognition by Large-scale Noisy Web

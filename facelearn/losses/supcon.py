@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
+from typing import ClassVar, Unpack
 
 import torch
 from torch import Tensor
 from torch.distributed import ProcessGroup
 
-from facelearn.losses.base import Loss
+from facelearn.losses.base import POSITIVE, Common, Loss
 from facelearn.losses.blocks import per_anchor
 from facelearn.losses.margin import unit
 
@@ -26,31 +26,36 @@ class SupCon(Loss):
         reduction: "none" gives a value per anchor, 0 where it has no positive; for the rest see `Loss`.
         process_group: take the pairs of the batches of all ranks, not of its own alone (see `parallel.py`).
 
+    Example:
+        >>> x = torch.eye(4)  # all pairs alike: one positive among three others is as good as a guess, log 3
+        >>> loss = SupCon(temperature=0.1)
+        >>> round(loss(x, torch.tensor([0, 0, 1, 1])).item(), 4)
+        1.0986
+
     Source: Khosla, Teterwak, Wang, Sarna, Tian, Isola, Maschinot, Liu, Krishnan, "Supervised Contrastive Learning",
     NeurIPS 2020, arXiv 2004.11362, eq. 2 (L_out).
     Elsewhere: the authors' code multiplies by τ / 0.07 (`base_temperature`), 1 at its default.
     """
 
     compares = True
+    rules: ClassVar = {"temperature": POSITIVE}
 
     def __init__(
         self,
         *,
         temperature: float = 0.1,
-        reduction: str = "mean",
-        validate: bool | None = None,
         process_group: ProcessGroup | None = None,
+        **common: Unpack[Common],
     ) -> None:
-        super().__init__(reduction=reduction, validate=validate, process_group=process_group)
-        if not 0 < temperature < math.inf:
-            raise ValueError(f"temperature={temperature}: expected a positive number")
+        super().__init__(**common)
+        self.process_group = process_group
         self.temperature = temperature
 
     def per_sample(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         return per_anchor(self.terms, unit(embeddings), labels, group=self.process_group)
 
     def terms(self, s: Tensor, positives: Tensor, present: Tensor, negative: Tensor) -> tuple[Tensor, Tensor]:
-        """From the similarities of some anchors with everyone, see `Terms`.  (b, B) -> (b,), (b,)"""
+        """From the similarities of some anchors with all samples, see `Terms`.  (b, B) -> (b,), (b,)"""
         logits = s / self.temperature  # (b, B)
         own = logits.gather(1, positives)  # (b, P)
         counted = present.any(1)

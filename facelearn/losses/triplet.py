@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import math
+from typing import ClassVar, Unpack
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.distributed import ProcessGroup
 
-from facelearn.losses.base import Loss
+from facelearn.losses.base import NOT_NEGATIVE, Common, Loss, one_of
 from facelearn.losses.blocks import blocks, per_anchor
 from facelearn.losses.margin import most_precise, unit
-from facelearn.losses.parallel import from_all, gather_labels, own_rows, shared
+from facelearn.losses.parallel import from_all, gather_labels, samples_of_rank, shared
 
 MININGS = ("all", "semi-hard", "batch-hard")
 
@@ -38,8 +38,14 @@ class Triplet(Loss):
         reduction: "none" gives the mean over the triplets of each anchor, 0 where it has none; for the rest see `Loss`.
         process_group: take the triplets of the batches of all ranks, not of its own alone (see `parallel.py`).
 
-    The hinge over all triplets is exact in O(B² log B): how many of an anchor's terms a distance is active in is found
-    among its sorted positives. The soft form needs every triplet, in blocks of anchors.
+    Example:
+        >>> x = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.1]])  # squared distances 1, 1.21 and 2.21
+        >>> loss = Triplet(margin=0.5, normalize=False, reduction="none")
+        >>> loss(x, torch.tensor([0, 0, 1]))  # 1 - 1.21 + 0.5; 1 - 2.21 + 0.5 < 0; an anchor without a positive
+        tensor([0.2900, 0.0000, 0.0000])
+
+    The hinge over all triplets takes O(B² log B) and no approximation: an anchor's distances are sorted, and each is
+    counted as often as a triplet uses it. The soft form computes every triplet, in blocks of anchors.
 
     Source: Schroff, Kalenichenko, Philbin, "FaceNet", CVPR 2015, arXiv 1503.03832, eq. 2-3 and section 3.2; batch-hard
     and soft: Hermans, Beyer, Leibe, "In Defense of the Triplet Loss", 2017, arXiv 1703.07737, eq. 5.
@@ -48,6 +54,7 @@ class Triplet(Loss):
     """
 
     compares = True
+    rules: ClassVar = {"margin": NOT_NEGATIVE, "mining": one_of(*MININGS)}
 
     def __init__(
         self,
@@ -56,15 +63,11 @@ class Triplet(Loss):
         mining: str = "all",
         soft: bool = False,
         normalize: bool = True,
-        reduction: str = "mean",
-        validate: bool | None = None,
         process_group: ProcessGroup | None = None,
+        **common: Unpack[Common],
     ) -> None:
-        super().__init__(reduction=reduction, validate=validate, process_group=process_group)
-        if not 0 <= margin < math.inf:
-            raise ValueError(f"margin={margin}: expected a squared distance, at least 0")
-        if mining not in MININGS:
-            raise ValueError(f"mining={mining!r}: expected one of {MININGS}")
+        super().__init__(**common)
+        self.process_group = process_group
         self.margin = margin
         self.mining = mining
         self.soft = soft
@@ -78,9 +81,9 @@ class Triplet(Loss):
         return per_anchor(terms, x, labels, distances=True, group=self.process_group)
 
     def hardest(self, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Mined without a graph; then two distances per anchor."""
+        """Batch-hard: find each anchor's two partners without a graph, then take its two distances.  -> (B,), (B,)"""
         farthest, nearest, mined = [], [], []
-        x, own = shared(x, self.process_group), own_rows(x, self.process_group)
+        x, own = shared(x, self.process_group), samples_of_rank(x, self.process_group)
         with torch.no_grad():
             for _, d, positives, present, negative in blocks(x, x[own] @ x.T, labels, True, own):
                 order = d.gather(1, positives).where(present, -torch.inf).argmax(1, keepdim=True)
@@ -94,12 +97,12 @@ class Triplet(Loss):
         return from_all(loss, self.process_group), gather_labels(found, self.process_group)
 
     def every_hinge(self, d: Tensor, positives: Tensor, present: Tensor, negative: Tensor) -> tuple[Tensor, Tensor]:
-        """Σ over the pairs (p, n) of max(0, d_ap + m - d_an), from how many terms each distance is active in.
+        """Σ over the pairs (p, n) of max(0, d_ap + m - d_an), without forming the pairs.
 
-        A negative is active with the positives whose bound d_ap + m lies above it, a positive with the negatives below
-        its bound; "semi-hard" takes away those with d_an ≤ d_ap. Given these numbers the sum is linear in d.
+        A pair counts where d_an < d_ap + m. So d_an is subtracted once for each positive whose bound d_ap + m lies
+        above it, and d_ap + m added once for each negative below it. "semi-hard" leaves out pairs with d_an ≤ d_ap.
         """
-        dtype, d = d.dtype, most_precise(d)  # (b, B); long sums of like terms
+        dtype, d = d.dtype, most_precise(d)  # (b, B); two long sums that nearly cancel
         d_ap = d.gather(1, positives).where(present, torch.inf).sort(1).values  # (b, P)
         bound, own = d_ap + self.margin, present.sum(1, keepdim=True)
         out = torch.searchsorted(bound.detach(), d.detach(), right=True)  # (b, B) bounds at or below each distance
@@ -121,6 +124,6 @@ class Triplet(Loss):
 
 
 def at_most(position: Tensor, counted: Tensor, like: Tensor) -> Tensor:
-    """For k = 0 … P-1, how many of the counted entries of each row are ≤ k.  (b, B), (b, B), (b, P) -> (b, P)"""
+    """How many of the `counted` positions of each row are ≤ k, for k = 0 … P-1.  (b, B), (b, B), (b, P) -> (b, P)"""
     histogram = position.new_zeros(len(position), like.shape[1] + 1)
     return histogram.scatter_add_(1, position, counted.long()).cumsum(1)[:, :-1]

@@ -161,12 +161,12 @@ def check_failing_together(two: ProcessGroup | None, three: ProcessGroup, folder
         victim.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     dist.barrier()
     run.train(range(1, 2))
-    with pytest.raises(ValueError, match=r"does not match its hash"):
+    with pytest.raises(ValueError, match="expected content that matches its hash"):
         load_sharded(path, run.module, run.optimizer)
     assert_bits(run.whole(), now)
 
     with pytest.raises(ValueError, match="expected the net inside it"):
         save_sharded(path, nn.ModuleList([run.net, run.head]))
     if two is not None:
-        with pytest.raises(ValueError, match="losses of 2 process groups"):
+        with pytest.raises(ValueError, match="process_group=2 different ones"):
             save_sharded(path, nn.ModuleList([run.head, losses.Triplet(process_group=two)]))

@@ -204,9 +204,9 @@ def test_half_precision_embeddings_are_computed_in_float32(make):
 @classifying
 def test_a_loss_in_half_precision_is_refused(make):
     x, y = batch()
-    with pytest.raises(ValueError, match=r"the loss has dtype torch.bfloat16: expected float32 or float64"):
+    with pytest.raises(ValueError, match=r"loss.dtype=torch.bfloat16: expected float32 or float64"):
         make(8, 6).bfloat16()(x.bfloat16(), y)
-    with pytest.raises(ValueError, match=r"embeddings has dtype torch.float16: expected torch.float64"):
+    with pytest.raises(ValueError, match=r"embeddings.dtype=torch.float16: expected torch.float64"):
         make(8, 6).double()(x.half(), y)
 
 
@@ -331,18 +331,18 @@ def test_two_calls_before_a_backward_do_not_disturb_each_other(make, tile):
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"embeddings": torch.randn(4, 7)}, r"embeddings has shape \(4, 7\).*embedding_dim=8"),
-        ({"embeddings": torch.randn(4)}, r"embeddings has shape \(4,\)"),
+        ({"embeddings": torch.randn(4, 7)}, r"embeddings.shape=\(4, 7\).*embedding_dim=8"),
+        ({"embeddings": torch.randn(4)}, r"embeddings.shape=\(4,\)"),
         ({"embeddings": torch.randn(0, 8), "labels": torch.zeros(0, dtype=torch.int64)}, "B >= 1"),
-        ({"embeddings": torch.ones(4, 8, dtype=torch.int64)}, "embeddings has dtype torch.int64"),
-        ({"embeddings": torch.randn(4, 8).double()}, "embeddings has dtype torch.float64: expected torch.float32"),
-        ({"embeddings": torch.full((4, 8), torch.nan)}, "embeddings holds NaN or inf, first in row 0"),
-        ({"embeddings": torch.full((4, 8), torch.inf)}, "embeddings holds NaN or inf"),
-        ({"labels": torch.tensor([0, 1, 2, 6])}, "labels holds 6: expected 0 <= label < num_classes=6"),
-        ({"labels": torch.tensor([0, -1, 2, 3])}, "labels holds -1"),
-        ({"labels": torch.tensor([0.0, 1.0, 2.0, 3.0])}, "labels has dtype torch.float32: expected torch.int64"),
-        ({"labels": torch.tensor([0, 1, 2])}, r"labels has shape \(3,\): expected \(4,\)"),
-        ({"labels": torch.eye(6)[:4].long()}, r"labels has shape \(4, 6\)"),
+        ({"embeddings": torch.ones(4, 8, dtype=torch.int64)}, "embeddings.dtype=torch.int64"),
+        ({"embeddings": torch.randn(4, 8).double()}, "embeddings.dtype=torch.float64: expected torch.float32"),
+        ({"embeddings": torch.full((4, 8), torch.nan)}, r"embeddings\[0\]=nan: expected finite"),
+        ({"embeddings": torch.full((4, 8), torch.inf)}, r"embeddings\[0\]=inf: expected finite"),
+        ({"labels": torch.tensor([0, 1, 2, 6])}, r"labels\[3\]=6: expected 0 <= label < num_classes=6"),
+        ({"labels": torch.tensor([0, -1, 2, 3])}, r"labels\[1\]=-1"),
+        ({"labels": torch.tensor([0.0, 1.0, 2.0, 3.0])}, "labels.dtype=torch.float32: expected torch.int64"),
+        ({"labels": torch.tensor([0, 1, 2])}, r"labels.shape=\(3,\): expected \(4,\)"),
+        ({"labels": torch.eye(6)[:4].long()}, r"labels.shape=\(4, 6\)"),
     ],
 )
 @classifying
@@ -424,6 +424,126 @@ def test_value_checks_can_be_left_out():
 def test_bad_settings_are_refused_by_name(make, named):
     with pytest.raises(ValueError, match=named):
         make()
+
+
+def example(stem):
+    """A loss of that stem, and its positional arguments."""
+    kind = losses.REGISTRY[stem]
+    places = (CosFace(8, 5),) if stem == "discface" else (8, 5) if issubclass(kind, losses.ClassLoss) else ()
+    return kind(*places), places
+
+
+@pytest.mark.parametrize("stem", losses.REGISTRY)
+def test_what_the_constructor_refuses_is_refused_later(stem):
+    loss, places = example(stem)
+    keywords = {"embedding_dim": 8, "num_classes": 5} if places == (8, 5) else {}
+    free = set(loss.rules) - ({"embedding_dim", "num_classes"} if stem == "discface" else set())
+    free -= {"scale"} if stem == "circleface" else set()
+    assert free >= {"reduction"}
+    for name, bad in itertools.product(free, (math.nan, -2, "nonsense")):
+        if (name, bad) == ("h", -2):  # AdaFace's concentration may be any number
+            continue
+        before = getattr(loss, name)
+        with pytest.raises(ValueError, match=rf"^{name}={bad!r}(, |: expected )") as then:
+            setattr(loss, name, bad)
+        assert getattr(loss, name) is before
+        with pytest.raises(ValueError, match=rf"^{name}={bad!r}") as now:
+            type(loss)(*(() if keywords else places), **(keywords | {name: bad}))
+        assert str(now.value) == str(then.value)
+
+
+@pytest.mark.parametrize(
+    ("stem", "settings", "name", "bad", "told"),
+    [
+        ("magface", {}, "lower", 200.0, "lower=200.0, upper=110.0: expected lower < upper"),
+        ("magface", {}, "upper", 5.0, "lower=10.0, upper=5.0: expected"),
+        ("magface", {}, "margin_upper", 0.1, "margin_lower=0.45, margin_upper=0.1: expected"),
+        ("combined_margin", {"beyond_pi": "mm"}, "m1", 0.9, "beyond_pi='mm', m1=0.9: expected m1 = 1"),
+        ("combined_margin", {"m1": 0.9}, "beyond_pi", "mm", "beyond_pi='mm', m1=0.9: expected m1 = 1"),
+        ("sphereface", {}, "margin", 1.7, "margin=1.7: expected a whole number"),
+    ],
+)
+def test_settings_that_have_to_agree_do_so_later_too(stem, settings, name, bad, told):
+    loss = losses.get(stem, 8, 5, **settings)
+    before = getattr(loss, name)
+    with pytest.raises(ValueError, match=told):
+        setattr(loss, name, bad)
+    assert getattr(loss, name) == before
+
+
+@pytest.mark.parametrize("stem", losses.REGISTRY)
+def test_a_misspelt_keyword_is_blamed_on_the_loss_that_was_called(stem):
+    loss, places = example(stem)
+    name = type(loss).__name__
+    with pytest.raises(TypeError, match=rf"^{name}\(\) got .*keyword argument 'reducton'. Did you mean 'reduction'\?"):
+        type(loss)(*places, reducton="sum")
+    with pytest.raises(TypeError, match=rf"^{name}\(\) got .*keyword argument 'xyz': expected some of .*reduction"):
+        type(loss)(*places, xyz=1)
+
+
+def test_a_misspelt_keyword_of_a_loss_of_ones_own():
+    class Mine(CosFace):
+        def __init__(self, *places, slope=1.0, **frame):
+            super().__init__(*places, **frame)
+            self.slope = slope
+
+    with pytest.raises(TypeError, match=r"^Mine\(\) .*'slop'. Did you mean 'slope'\?"):
+        Mine(8, 5, slop=2.0)
+    with pytest.raises(TypeError, match=r"^Mine\(\) .*'marign'. Did you mean 'margin'\?"):
+        Mine(8, 5, marign=0.2)
+    with pytest.raises(TypeError, match=r"^CircleFace\(\) .*'scale'. Did you mean 'gamma'\?"):
+        CircleFace(8, 5, scale=30.0)
+
+
+@pytest.mark.parametrize(
+    ("loss", "shown"),
+    [
+        (losses.Triplet(mining="semi-hard"), "Triplet(margin=0.2, mining='semi-hard', soft=False, normalize=True, "),
+        (losses.SupCon(), "SupCon(temperature=0.1, reduction='mean')"),
+        (losses.Circle(reduction="sum"), "Circle(margin=0.25, gamma=256.0, reduction='sum')"),
+        (losses.Contrastive(), "Contrastive(margin=1.0, normalize=False, reduction='mean')"),
+        (losses.Ring(radius=3.0), "Ring(radius=tensor(3.), reduction='mean')"),
+        (losses.Center(8, 6), "Center(8, 6, alpha=0.5, reduction='mean')"),
+        (Softmax(8, 6, bias=False), "Softmax(8, 6, bias=None, reduction='mean')"),
+        (losses.L2Softmax(8, 6, learn_alpha=True), "alpha=tensor(16.)"),
+        (
+            ArcFace(8, 6, tile=None),
+            "ArcFace(8, 6, scale=64.0, num_subcenters=1, tile=None, sample_rate=1.0, ",
+        ),
+        (ArcFace(8, 6, tile=None), "margin=0.5, beyond_pi='mm', detach_margin=False, reduction='mean')"),
+        (losses.DiscFace(CosFace(8, 6)), "8, 6, weight=0.4, bound=0.05, reduction='mean'"),
+        (losses.Joint((1.0, Softmax(8, 6)), (0.1, losses.Ring())), "weights=[1.0, 0.1]"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, torch.nn.Module) else "",
+)
+def test_repr_shows_the_settings(loss, shown):
+    assert shown in repr(loss)
+
+
+def test_repr_follows_a_setting():
+    loss = losses.Triplet()
+    loss.margin = 0.3
+    assert "margin=0.3" in repr(loss)
+
+
+@pytest.mark.parametrize("tile", [None, 2])
+def test_a_state_moves_in_observe_which_only_training_calls(tile):
+    seen = []
+
+    class Observing(MarginHead):
+        def observe(self, embeddings, target_cos):
+            seen.append((embeddings.shape, target_cos.shape, target_cos.dtype, target_cos.requires_grad))
+
+        def rows(self, embeddings, target_cos):
+            seen.append("rows")
+            return ()
+
+    loss = Observing(8, 6, tile=tile)
+    x, y = batch(dtype=torch.float32)
+    loss.eval()(x, y), loss.logits(x)
+    assert seen == ["rows"]
+    loss.train()(x.requires_grad_(), y)
+    assert seen == ["rows", ((12, 8), (12,), torch.float32, False), "rows"]
 
 
 def test_registry_makes_losses_by_stem():

@@ -132,12 +132,12 @@ def test_float32_stays_close_to_float64(make):
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"embeddings": torch.randn(4)}, r"embeddings has shape \(4,\)"),
+        ({"embeddings": torch.randn(4)}, r"embeddings.shape=\(4,\)"),
         ({"embeddings": torch.randn(0, 8), "labels": torch.zeros(0, dtype=torch.int64)}, "B >= 1"),
-        ({"embeddings": torch.ones(4, 8, dtype=torch.int64)}, r"embeddings has dtype torch.int64"),
-        ({"embeddings": torch.full((4, 8), torch.nan)}, "embeddings holds NaN or inf, first in row 0"),
-        ({"labels": torch.tensor([0.0, 1.0, 2.0, 3.0])}, r"labels has dtype torch.float32: expected torch.int64"),
-        ({"labels": torch.tensor([0, 1, 2])}, r"labels has shape \(3,\): expected \(4,\)"),
+        ({"embeddings": torch.ones(4, 8, dtype=torch.int64)}, r"embeddings.dtype=torch.int64"),
+        ({"embeddings": torch.full((4, 8), torch.nan)}, r"embeddings\[0\]=nan: expected finite"),
+        ({"labels": torch.tensor([0.0, 1.0, 2.0, 3.0])}, r"labels.dtype=torch.float32: expected torch.int64"),
+        ({"labels": torch.tensor([0, 1, 2])}, r"labels.shape=\(3,\): expected \(4,\)"),
     ],
 )
 @pairs

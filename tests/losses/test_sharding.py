@@ -65,7 +65,7 @@ def test_a_state_without_its_optimizer_and_a_loss_alone(tmp_path):
     save_sharded(tmp_path / "head", head)
     assert load_sharded(tmp_path / "head", again) is None
     assert_bits(dict(again.state_dict()), dict(head.state_dict()))
-    with pytest.raises(ValueError, match="optimizer: the checkpoint was written without one"):
+    with pytest.raises(ValueError, match="optimizer=SGD: expected None, the checkpoint was written without one"):
         load_sharded(tmp_path / "head", again, torch.optim.SGD(again.parameters(), 0.1))
 
 
@@ -130,13 +130,13 @@ def damage(path: Path, kind: str) -> None:
 @pytest.mark.parametrize(
     ("kind", "told"),
     [
-        ("bit", "does not match its hash"),
-        ("cut", "does not match its hash"),
-        ("gone", "damaged, expected 1 files, found 0"),
+        ("bit", "damaged: expected content that matches its hash"),
+        ("cut", "damaged: expected content that matches its hash"),
+        ("gone", "damaged, 0 of its files: expected all 1"),
         ("more", "damaged"),
-        ("index", "index.json: damaged"),
+        ("index", "index.json=damaged"),
         ("elsewhere", "expected format 1 with its files beside it"),
-        ("newer", "expected format 1 .* found 99"),
+        ("newer", "=format 99, .*expected format 1 "),
         ("none", "found no index.json"),
     ],
 )
@@ -153,12 +153,12 @@ def test_damaged_files_are_refused_and_nothing_is_changed(tmp_path, kind, told):
 @pytest.mark.parametrize(
     ("make", "told"),
     [
-        (lambda run: (run.module["loss"], None), "module has loss.parts.0.weight missing"),
+        (lambda run: (run.module["loss"], None), "module=loss.parts.0.weight missing"),
         (lambda run: (run.module.float(), None), r"float32: expected, as in .*float64"),
         (lambda run: (nn.ModuleDict({**run.module, "loss": losses.ArcFace(8, 23).double()}), None), "missing"),
-        (lambda run: (run.module, torch.optim.SGD(run.module.parameters(), 0.1)), "optimizer is .*SGD.*AdamW"),
-        (lambda run: (run.module, torch.optim.AdamW(run.module["net"].parameters())), "optimizer is"),
-        (lambda run: (run.module, torch.optim.AdamW(nn.Linear(2, 2).parameters())), "parameters that module has not"),
+        (lambda run: (run.module, torch.optim.SGD(run.module.parameters(), 0.1)), "optimizer=.*SGD.*AdamW"),
+        (lambda run: (run.module, torch.optim.AdamW(run.module["net"].parameters())), "optimizer="),
+        (lambda run: (run.module, torch.optim.AdamW(nn.Linear(2, 2).parameters())), "of parameters from elsewhere"),
     ],
     ids=["part", "dtype", "other loss", "other optimizer", "other parameters", "foreign parameters"],
 )
@@ -175,5 +175,5 @@ def test_state_that_cannot_be_cut_up_is_refused(tmp_path):
     head = losses.ArcFace(8, 5)
     optimizer = torch.optim.SGD(head.parameters(), 0.1)
     optimizer.state[head.weight]["columns"] = torch.zeros(8)
-    with pytest.raises(ValueError, match=r"optimizer\.weight\.columns cannot be cut up by classes"):
+    with pytest.raises(ValueError, match=r"optimizer\.weight\.columns=.*to cut up by classes"):
         save_sharded(tmp_path, head, optimizer)
