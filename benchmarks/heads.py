@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import math
+import sys
+from types import ModuleType
 
 import torch
 import torch.nn.functional as F
@@ -73,7 +76,22 @@ class Floor(nn.Module):
             torch.mm(c.T, x, out=dW[low : low + self.tile])  # gradient to the weights
 
 
-def make(name: str, dim: int, classes: int, weight: nn.Parameter | None = None) -> nn.Module:
+def package(folder: str) -> ModuleType:
+    """`facelearn.losses` of another checkout, beside the one that is imported."""
+    here = {name: sys.modules.pop(name) for name in list(sys.modules) if name.split(".")[0] == "facelearn"}
+    sys.path.insert(0, folder)
+    try:
+        return importlib.import_module("facelearn.losses")
+    finally:
+        sys.path.remove(folder)
+        for name in [name for name in sys.modules if name.split(".")[0] == "facelearn"]:
+            del sys.modules[name]
+        sys.modules.update(here)
+
+
+def make(
+    name: str, dim: int, classes: int, weight: nn.Parameter | None = None, losses: ModuleType = losses
+) -> nn.Module:
     """By name: "gemm4", "lean", "insightface", "pml", a stem, or "<stem> dense". Those that can share `weight`."""
     if name == "pml":
         if ArcFaceLoss is None:

@@ -1,6 +1,7 @@
 """Speed of the angular heads beside the bare matrix products they cannot do without, and beside other libraries.
 
     python benchmarks/losses.py [--classes 10000 50000] [--stems arcface ...] [--rounds 9] [--keep-memory]
+    python benchmarks/losses.py --before FOLDER     # beside the package in another checkout, and nothing else
 
 One step is forward plus backward with gradients to embeddings and weights, in float32; how it is timed stands in
 `rounds.py`. Prints Markdown.
@@ -12,6 +13,8 @@ One step is forward plus backward with gradients to embeddings and weights, in f
     insightface    the same with the margin as a constant, as insightface's arcface_torch trains it
     pml            pytorch-metric-learning's ArcFaceLoss, where it is installed
 
+    before <stem>  the package in FOLDER, which `git worktree add FOLDER COMMIT` makes
+
 With `--keep-memory` glibc keeps what is freed instead of handing it back, which the dense forms gain most from.
 """
 
@@ -20,7 +23,7 @@ from __future__ import annotations
 import argparse
 
 import torch
-from heads import ABSENT, ArcFaceLoss, make, step
+from heads import ABSENT, ArcFaceLoss, make, package, step
 from rounds import DEVICE, Times, keep_freed_memory, place, race, ratio, table
 from torch import nn
 
@@ -34,19 +37,25 @@ def measure(classes: int, options: argparse.Namespace) -> None:
     x = torch.randn(options.batch, options.dim, device=DEVICE)
     y = torch.randint(classes, (options.batch,), device=DEVICE)
     weight = nn.Parameter(torch.randn(classes, options.dim, device=DEVICE))
-    others = ["lean", "insightface", *(["pml"] if ArcFaceLoss else [])]
-    names = ["gemm4", *(f"{stem}{form}" for stem in options.stems for form in ("", " dense")), *others]
-    if classes > 100_000:
-        names = [name for name in names if not name.endswith(" dense")]
+    own = [f"{stem}{form}" for stem in options.stems for form in (("",) if classes > 100_000 else ("", " dense"))]
+    others = [] if options.before else ["lean", "insightface", *(["pml"] if ArcFaceLoss else [])]
+    names = ["gemm4", *own, *others]
     heads = {name: make(name, options.dim, classes, weight).to(DEVICE) for name in names}
+    if options.before:
+        old = package(options.before)
+        heads |= {f"before {name}": make(name, options.dim, classes, weight, old).to(DEVICE) for name in own}
 
     def run(name: str) -> None:
         step(heads[name], x, y)
         weight.grad = None  # shared: the next one is not to find it
 
-    times = race({name: lambda name=name: run(name) for name in names}, options.rounds)
+    times = race({name: lambda name=name: run(name) for name in heads}, options.rounds)
     show(classes, options, times)
-    goals(classes, options, times, others)
+    if options.before:
+        rows = [(name, ratio(times[name].process, times[f"before {name}"].process)) for name in own]
+        table(["", "after / before, process time: median [quartiles] (min/min)"], rows)
+    else:
+        goals(classes, options, times, others)
 
 
 def show(classes: int, options: argparse.Namespace, times: dict[str, Times]) -> None:
@@ -85,6 +94,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--stems", nargs="+", default=list(DEFAULT))
     parser.add_argument("--keep-memory", action="store_true", help="glibc keeps freed memory")
+    parser.add_argument("--before", metavar="FOLDER", help="a checkout of facelearn to compare with")
     options = parser.parse_args()
     torch.set_num_threads(1)
     print("## Speed of the heads" + (", freed memory kept" if options.keep_memory else "") + "\n")

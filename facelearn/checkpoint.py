@@ -68,7 +68,8 @@ class Checkpoint:
         for key, value in meta["attributes"].items():
             path, _, name = key.rpartition(".")
             module = _modules(self.parts)[path]
-            setattr(module, name, tuple(value) if isinstance(getattr(module, name, None), tuple) else value)
+            # past `Loss.__setattr__`: settings that have to agree with each other do so again once all of them are set
+            vars(module)[name] = tuple(value) if isinstance(getattr(module, name, None), tuple) else value
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         state: dict[int, dict[str, Tensor]] = {}
         for key, value in _below("optimizer", tensors).items():

@@ -162,8 +162,8 @@ def test_wrong_words_end_with_2_and_divergence_with_1(tmp_path: Path, capsys: py
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (["--loss", "arcface:scale=abc"], "arcface with scale=abc"),
-        (["--loss", "arcface:margin=none"], "arcface with margin=None"),
+        (["--loss", "arcface:scale=abc"], "scale='abc': expected a positive number"),
+        (["--loss", "arcface:margin=none"], "margin=None: expected radians"),
         (["--loss", "softmax+0.01*ring:start=2"], "start=2"),
         (["--data", "synthetic:name=fit"], "found name"),
         (["--eval-every", "-2"], "eval_every: -2"),

@@ -90,7 +90,7 @@ def test_names_that_nothing_has_are_said_when_the_recipe_is_read(plain: Any, tol
 
 
 def test_a_loss_says_which_value_it_cannot_take() -> None:
-    with pytest.raises(ValueError, match="loss: arcface with scale=abc"):
+    with pytest.raises(ValueError, match="scale='abc': expected a positive number"):
         losses.build("arcface", 8, 5, scale="abc")
     with pytest.raises(ValueError, match="loss: triplet has no scale; expected some of margin, mining, norm"):
         losses.build("triplet", 8, 5, scale=8)

@@ -32,7 +32,7 @@ from torch import Tensor, nn  # noqa: E402
 
 from facelearn import figures  # noqa: E402
 from facelearn.data import MNIST, ImageSet, PKBatches, digits  # noqa: E402
-from facelearn.losses import CircleFace  # noqa: E402
+from facelearn.losses import CircleFace, SphereFace  # noqa: E402
 from facelearn.models import DigitNet  # noqa: E402
 from facelearn.recipe import OnStep, Recipe  # noqa: E402
 from facelearn.training import embed, fit, seed_everything  # noqa: E402
@@ -48,7 +48,7 @@ TRAINING: dict[str, Any] = {"batch_size": 64, "lr": 5e-3}
 WARM_UP = 0.6  # share of the steps in which a margin grows from 0
 SHOWN = 397  # held-out digits in a picture: all of scikit-learn's, the first of MNIST's
 PK = PKBatches(10, 6)  # ten digits, six images each: for losses that compare the images of a batch
-GROWING = ("margin", "m2", "m3", "m0", "margin_lower", "margin_upper")  # what a loss may call its margin
+GROWING = ("margin", "m2", "m3", "m0", "margin_upper", "margin_lower")  # what a loss may call its margin
 
 
 class Picture(NamedTuple):
@@ -97,8 +97,11 @@ def build(picture: Picture) -> tuple[nn.Module, OnStep]:
     """The loss for features in the plane, and what `fit` calls before each step: margins of class weights grow."""
     loss, on_step = picture.recipe.build(2, picture.classes)
     heads = [part for part in loss.modules() if hasattr(part, "weight") and not picture.recipe.compares]
-    heads = [part for part in heads if not isinstance(part, CircleFace)]  # whose margin relaxes
+    # CircleFace's margin relaxes; SphereFace's is a whole number, and its λ eases it in
+    heads = [part for part in heads if not isinstance(part, CircleFace | SphereFace)]
     full = [(part, name, getattr(part, name)) for part in heads for name in GROWING if hasattr(part, name)]
+    for part, name, _ in reversed(full):  # the lower of two bounds goes down first, and in training up last
+        setattr(part, name, 0.0)
 
     def warm_up(number: int, total: int) -> None:
         share = min(1.0, number / (WARM_UP * total))

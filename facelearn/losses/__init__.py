@@ -101,11 +101,7 @@ def build(stem: str, embedding_dim: int, num_classes: int, process_group: Any = 
     if "base_loss" in known:
         base = {"stem": "normface"} | settings.get("base_loss", {})
         settings["base_loss"] = build(**base, **given)
-    try:
-        return REGISTRY[stem](**settings, **{name: value for name, value in given.items() if name in known})
-    except TypeError as error:  # a word where a number belongs
-        found = ", ".join(f"{name}={value}" for name, value in settings.items())
-        raise ValueError(f"loss: {stem} with {found}: {error}") from error
+    return REGISTRY[stem](**settings, **{name: value for name, value in given.items() if name in known})
 
 
 def known_settings(stem: str, given: Iterable[str] = ()) -> set[str]:

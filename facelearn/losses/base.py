@@ -57,9 +57,9 @@ class Loss(nn.Module):
         validate: look at values as well as shapes (labels in range, embeddings finite). `None`: on the CPU only, since
             on an accelerator looking forces a synchronisation. Steps aside under `torch.compile`.
 
-    Some losses also take a `process_group`: the loss is then that of the batches of all its ranks, which must be equally
-    long (see `parallel.py`). It is the same number on every rank, or with `"none"` the values of the own samples. These
-    are the losses for which that is not the mean of the ranks' own: pair losses, angular heads, `Center`, `Ring`.
+    Some losses also take a `process_group`: the loss is then that of the batches of all its ranks, all of one size (see
+    `parallel.py`). It is the same number on every rank, or with `"none"` the values of the own samples. They are the
+    losses for which that is not the mean of the ranks' own: pair losses, angular heads, `Center`, `Ring`.
 
     Raises:
         ValueError: of a setting or a batch, as `name=found: expected ...`.
