@@ -173,6 +173,14 @@ def quiz(chapter: Chapter) -> Problems:
             yield at, f"Quiz: question {number}: no reason for {', '.join(unexplained)}"
 
 
+def quiz_check(chapter: Chapter) -> Problems:
+    """One code cell in which the reader answers all questions and is told."""
+    answers = ", ".join(f'q{question.number}=""' for question in chapter.questions)
+    expected, cells = f"check.{chapter.name[3:]}.quiz({answers})", chapter.section("Quiz")
+    if cells and [cell.source for cell in cells if cell.kind == "code"] != [expected]:
+        yield cells[0].index, f"Quiz: expected one code cell `{expected}`"
+
+
 def exercises(chapter: Chapter) -> Problems:
     """Three exercises: statement with stars and minutes, stub, folded solution; both check themselves."""
     cells = chapter.section("Exercises")
@@ -350,17 +358,17 @@ def unwritten(page: Page) -> Problems:
 
 EVERY_PAGE: list[Callable[[Page], Problems]] = [latex, untouched, chinese, glossary, links, absolute_paths, unwritten]
 EVERY_CHAPTER = [
-    lengths, sections, special_sections, quiz, exercises, captions,
+    lengths, sections, special_sections, quiz, quiz_check, exercises, captions,
     short, code_width, printed, hidden_guess, hints, optional, disagreements,
 ]  # fmt: skip
 
 # Rules that are younger than a chapter, and which it does not keep yet. A rule that it keeps must be taken out.
 NOT_YET: dict[str, set[str]] = {
-    "01_verification": {"short", "code_width", "printed", "hints", "disagreements"},
-    "03_softmax": {"short", "code_width", "printed", "hints", "disagreements"},
-    "06_center": {"short", "code_width", "printed", "hints"},
-    "12_arcface": {"short", "code_width", "printed", "hints", "disagreements"},
-    "13_margins": {"short", "code_width", "printed", "hints", "disagreements"},
+    "01_verification": {"short", "code_width", "printed", "hints", "quiz_check", "disagreements"},
+    "03_softmax": {"short", "code_width", "printed", "hints", "quiz_check", "disagreements"},
+    "06_center": {"short", "code_width", "printed", "hints", "quiz_check"},
+    "12_arcface": {"short", "code_width", "printed", "hints", "quiz_check", "disagreements"},
+    "13_margins": {"short", "code_width", "printed", "hints", "quiz_check", "disagreements"},
 }
 
 

@@ -116,6 +116,7 @@ def good_cells() -> list[dict[str, Any]]:
         _both(f"## Where public code disagrees\n\n{table_en}", f"## 实现之间的分歧\n\n{table_zh}"),
         _both(f"## Quiz\n\n{_quiz('en', 1)}", f"## 小测\n\n{_quiz('zh', 1)}"),
         *[_both(_quiz("en", i), _quiz("zh", i)) for i in (2, 3, 4)],
+        _code('check.arcface.quiz(q1="", q2="", q3="", q4="")', _printed("quiz: 0 of 4\n")),
         _both("## Exercises\n\nThree.", "## 练习\n\n三道题。"),
         *[cell for number in (1, 2, 3) for cell in _exercise(number)],
         _both("## Summary\n\nIt turns.", "## 小结\n\n它会转。"),

@@ -172,6 +172,12 @@ def test_quiz_has_four_or_five_questions(project):
     expect(lint.check(page(project)), "quiz", "3 well-formed questions")
 
 
+@pytest.mark.parametrize("new", ['q4="B")', 'q5="")', ")"])
+def test_the_quiz_is_a_check_with_all_answers_open(project, new):
+    problems = broken(project, "check.arcface.quiz", 'q4="")', new)
+    expect(problems, 'quiz_check: Quiz: expected one code cell `check.arcface.quiz(q1="", q2="", q3="", q4="")`')
+
+
 @pytest.mark.parametrize(
     ("start", "old", "new", "message"),
     [
