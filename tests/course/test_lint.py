@@ -1,11 +1,14 @@
 """The lints over the course as it stands: every page in both languages, and what concerns no single page."""
 
 import csv
+import os
+import sys
 from pathlib import Path
 
 import pytest
 
-from tools import lint
+from facelearn.check.framework import language
+from tools import chapters, lint
 from tools.chapters import Chapter
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,6 +31,35 @@ def test_every_chapter_begins_alike():
             assert found, page.where
             starts.setdefault(head, []).append(page.where)
     assert len(starts) == 1, starts
+
+
+@pytest.mark.parametrize("code", ["en", "zh"])
+@pytest.mark.parametrize("name", chapters.names(ROOT / "course"))
+def test_on_colab_a_notebook_finds_the_course_and_its_own_language(tmp_path, monkeypatch, name, code):
+    """The first lines run where Colab puts a notebook, next to nothing; what the clone brings is made up."""
+    (cell,) = [cell for cell in Chapter(ROOT / "course" / code / f"{name}.md").section("") if cell.kind == "code"]
+    commands = []
+
+    def clone(command):
+        commands.append(command)
+        for folder in ("course/en", "course/zh", "course/experiments"):
+            (tmp_path / "facelearn" / folder).mkdir(parents=True)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("FACELEARN_LANG", raising=False)
+    monkeypatch.setitem(sys.modules, "google.colab", sys)
+    monkeypatch.setattr(os, "system", clone)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    head = cell.source.partition('sys.path.insert(0, "..")')
+    exec("".join(head[:2]), {})
+    assert commands == [
+        f"git clone -q --depth 1 https://github.com/{chapters.repository()} && pip install -q --no-deps ./facelearn"
+    ]
+    assert (Path.cwd() / sys.path[0] / "experiments").is_dir()
+    assert language() == code
+    exec("".join(head[:2]), {})  # run again, as a reader does
+    assert len(commands) == 1
+    assert language() == code
 
 
 def test_project():
