@@ -31,6 +31,8 @@ import requests
 import urllib3
 from tqdm import tqdm
 
+from facelearn.files import write_whole
+
 T = TypeVar("T")
 WORK = ".fetch"  # hidden folder for what is not finished: the lock, *.part, folders being unpacked
 TRIES = 3  # attempts in a row without a new byte, after which the next address is asked
@@ -405,11 +407,6 @@ def write_record(path: Path, contents: dict[str, Any]) -> None:
 
 
 def write(path: Path, data: bytes) -> None:
-    """Write a small file whole or not at all."""
+    """Write a small file whole or not at all, and its folder where that is missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_bytes(data)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_whole(path, data)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from facelearn.distributed import Ranks, Shard
+from facelearn.files import write_whole
 
 Record = dict[str, Any]
 
@@ -104,15 +106,7 @@ class Checkpoint:
         }
         text = json.dumps(meta, default=float)  # a 0-d tensor or numpy number in a record is a number
         content = save(tensors, metadata={"facelearn": text, "hash": content_hash(tensors, text)})
-        beside = self.path.with_name(self.path.name + ".part")
-        try:
-            with open(beside, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(beside, self.path)
-        finally:
-            beside.unlink(missing_ok=True)
+        write_whole(self.path, content, alone=True, sync=True)
 
     def _state(self) -> dict[str, Tensor]:
         return {f"{k}.{n}": t for k, part in self.parts.items() for n, t in part.state_dict().items()}
@@ -169,13 +163,11 @@ class Checkpoint:
 
     def _try_to_write(self) -> None:
         """Fail before the training, not after its first epoch."""
-        beside = self.path.with_name(self.path.name + ".part")
         try:
             if self.path.is_dir():
                 raise IsADirectoryError(21, "is a folder")
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            beside.touch()
-            beside.unlink()
+            tempfile.TemporaryFile(dir=self.path.parent).close()
         except OSError as error:
             raise OSError(error.errno, f"checkpoint: cannot be written ({error.strerror})", str(self.path)) from error
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from facelearn import distributed, runs
-from facelearn.figures import write_whole
+from facelearn.files import write_whole
 from facelearn.lesson import interval
 from facelearn.verification import VerificationResult, compare
 from facelearn.words import parse, spell

@@ -8,7 +8,6 @@ from __future__ import annotations
 import io
 import math
 import os
-import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,6 +21,8 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Arc, Circle, Wedge
 from PIL import Image
+
+from facelearn.files import write_whole
 
 # One colour per loss, the same in every chapter. The first nine meet most often in one figure: they stay apart for
 # protan, deutan and tritan readers too. Twenty-three colours cannot all do that, so the others also differ in dash.
@@ -190,19 +191,6 @@ def _rendered(fig: Figure, dpi: float, tight: bool) -> Image.Image:
     raw = io.BytesIO()
     fig.savefig(raw, format="png", dpi=dpi, bbox_inches="tight" if tight else None, metadata={"Software": None})
     return Image.open(raw).convert("RGB")
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all: a temporary file beside it takes its place at the end."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        os.chmod(name, 0o644)  # mkstemp makes files private
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
 
 
 # ---- the arcs opening on the circle (chapters on angular margins) -------------------------------------------------

@@ -29,6 +29,7 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from facelearn import figures
+from facelearn.files import write_whole
 from facelearn.training import seed_everything
 
 __all__ = [
@@ -128,7 +129,7 @@ def show(fig: Figure) -> None:
         _figure_number["count"] += 1
         target = Path(folder) / f"{_figure_number['chapter']}_{_figure_number['count']:02d}.png"
         target.parent.mkdir(parents=True, exist_ok=True)
-        figures.write_whole(target, figures.png(fig))
+        write_whole(target, figures.png(fig))
     plt.close(fig)
 
 

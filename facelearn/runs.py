@@ -33,6 +33,7 @@ import facelearn
 from facelearn import data as sets
 from facelearn import distributed
 from facelearn.checkpoint import Record
+from facelearn.files import write_whole
 from facelearn.models import net_from
 from facelearn.recipe import Recipe
 from facelearn.training import ShiftAndGain, embed, fit, seed_everything
@@ -212,7 +213,9 @@ def train(
     if first:
         run.mkdir(parents=True, exist_ok=True)
         if not begun:
-            _write(run / "config.json", _json({"settings": dataclasses.asdict(settings), "begun_with": versions()}))
+            write_whole(
+                run / "config.json", _json({"settings": dataclasses.asdict(settings), "begun_with": versions()})
+            )
     try:
         records = fit(
             net, loss, data, epochs=settings.epochs, batch_size=settings.batch_size, lr=settings.lr,
@@ -304,7 +307,7 @@ def _leave_nothing(run: Path) -> None:
 def save_net(path: Path, net: nn.Module, words: dict[str, Any], more: dict[str, Any]) -> None:
     """Weights and buffers, and in the header what builds the net again."""
     tensors = {key: value.detach().cpu().contiguous() for key, value in net.state_dict().items()}
-    _write(path, save(tensors, metadata={"facelearn": json.dumps({"net": words} | more, sort_keys=True)}))
+    write_whole(path, save(tensors, metadata={"facelearn": json.dumps({"net": words} | more, sort_keys=True)}))
 
 
 def load_net(path: str | os.PathLike[str]) -> nn.Module:
@@ -422,7 +425,7 @@ def write_evaluation(folder: Path, name: str, result: VerificationResult, measur
     ax.set(xscale="log", xlim=(1 / result.num_impostor, 1), ylim=(0, 1.01), xlabel="false accept rate",
            ylabel="true accept rate", title=f"ROC on {name}, EER {result.eer:.2%}")  # fmt: skip
     _save_figure(folder / "figures" / f"roc_{name}.png", fig)
-    _write(folder / f"evaluation_{name}.json", _json(measured))
+    write_whole(folder / f"evaluation_{name}.json", _json(measured))
     return folder / f"evaluation_{name}.json"
 
 
@@ -442,8 +445,8 @@ def _rows(run: Path) -> list[Record]:
 def _write_metrics(run: Path, rows: list[Record]) -> None:
     names = list(dict.fromkeys(name for row in rows for name in row))
     lines = [",".join(names), *(",".join(str(row.get(name, "")) for name in names) for row in rows)]
-    _write(run / "metrics.csv", ("\n".join(lines) + "\n").encode())
-    _write(run / "metrics.json", _json(rows))
+    write_whole(run / "metrics.csv", ("\n".join(lines) + "\n").encode())
+    write_whole(run / "metrics.json", _json(rows))
 
 
 def _draw_losses(run: Path, records: list[Record], settings: Settings) -> None:
@@ -472,15 +475,9 @@ def _save_figure(path: Path, fig: Any) -> None:
     from facelearn import figures
 
     path.parent.mkdir(exist_ok=True)
-    _write(path, figures.png(fig))
+    write_whole(path, figures.png(fig))
     plt.close(fig)
 
 
 def _json(value: Any) -> bytes:
     return (json.dumps(value, indent=2, default=float) + "\n").encode()
-
-
-def _write(path: Path, content: bytes) -> None:
-    from facelearn.figures import write_whole
-
-    write_whole(path, content)

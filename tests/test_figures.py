@@ -1,7 +1,6 @@
 """Colours that readers can tell apart, and files that are small, whole and the same every time."""
 
 import io
-import os
 import re
 from itertools import combinations
 
@@ -174,20 +173,3 @@ def test_gif_refuses_frames_of_two_sizes(tmp_path):
     with pytest.raises(ValueError, match="at least one"):
         figures.save_gif(tmp_path / "a.gif", grow, [])
     assert not list(tmp_path.iterdir())
-
-
-def test_a_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
-    target = tmp_path / "a.png"
-    target.write_bytes(b"old")
-
-    def full_disk(*_):
-        raise OSError("no space left")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "replace", full_disk)
-        with pytest.raises(OSError, match="no space left"):
-            figures.write_whole(target, b"new")
-    assert target.read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [target]
-    figures.write_whole(target, b"new")
-    assert target.read_bytes() == b"new"

@@ -12,7 +12,6 @@ import argparse
 import functools
 import hashlib
 import json
-import os
 import re
 import sys
 import tomllib
@@ -22,6 +21,8 @@ from functools import cached_property
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from facelearn.files import write_whole
 
 ROOT = Path(__file__).resolve().parents[1]
 LANGUAGES = ("en", "zh")
@@ -467,16 +468,6 @@ def headings(source: str) -> list[tuple[int, str]]:
     """`(level, text)` of the headings in a Markdown cell."""
     text = CODE_BLOCK.sub("", source)
     return [(len(h), t.strip()) for h, t in re.findall(r"^(#{1,6})[ \t]+(.+?)[ \t]*#*$", text, re.M)]
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a text file whole or not at all."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        partial.write_text(text, encoding="utf-8", newline="\n")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def copy_code(course: Path, source: str, target: str, name: str) -> int:

@@ -25,6 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # also when started as a script
 
 from facelearn import figures  # noqa: E402
+from facelearn.files import write_whole  # noqa: E402
 
 Array = NDArray[np.float64]
 VISION: dict[str, Array] = {
@@ -123,7 +124,7 @@ def main() -> None:
             data = io.BytesIO()
             simulated(Image.open(path), vision).save(data, "PNG")
             target = options.out / f"{path.stem}_{vision}.png"
-            figures.write_whole(target, data.getvalue())
+            write_whole(target, data.getvalue())
             print(target)
 
 

@@ -32,6 +32,7 @@ from torch import Tensor, nn  # noqa: E402
 
 from facelearn import figures  # noqa: E402
 from facelearn.data import MNIST, ImageSet, PKBatches, digits  # noqa: E402
+from facelearn.files import write_whole  # noqa: E402
 from facelearn.losses import CircleFace, SphereFace  # noqa: E402
 from facelearn.models import DigitNet  # noqa: E402
 from facelearn.recipe import OnStep, Recipe  # noqa: E402
@@ -164,7 +165,7 @@ def write_table(path: Path, rows: dict[str, dict[str, Any]]) -> None:
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
     writer.writerows(merged[stem] for stem in PICTURES if stem in merged)
-    figures.write_whole(path, text.getvalue().encode())
+    write_whole(path, text.getvalue().encode())
 
 
 def main() -> None:
@@ -183,7 +184,7 @@ def main() -> None:
         shown, held_out = (first(part, PICTURES[stem].classes) for part in everything)
         net = train(stem, shown)
         fig = draw(embed(net, held_out), held_out.labels)
-        figures.write_whole(options.out / f"{stem}.png", figures.png(fig, limit=LIMIT))
+        write_whole(options.out / f"{stem}.png", figures.png(fig, limit=LIMIT))
         plt.close(fig)
         right = f"{nearest_mean(net, shown, held_out):.3f}"
         row = {

@@ -64,7 +64,7 @@ def fill(table: Path, jobs: Iterable[Job], workers: int = 1, run: Callable[..., 
     """
     import pandas as pd
 
-    from facelearn.figures import write_whole
+    from facelearn.files import write_whole
     from facelearn.lesson import settings_hash
 
     protocol = experiment()
@@ -139,7 +139,7 @@ def settings_file(search: Path) -> str:
 
 def write_settings(course: Path) -> dict[str, Any]:
     """Write `settings.json`; returns the chosen recipes."""
-    from facelearn.figures import write_whole
+    from facelearn.files import write_whole
 
     text = settings_file(course / "results" / "search.csv")
     write_whole(course / "settings.json", text.encode())
@@ -148,7 +148,7 @@ def write_settings(course: Path) -> dict[str, Any]:
 
 def write_pages(course: Path) -> None:
     """Put the tables into the pages of both languages."""
-    from facelearn.figures import write_whole
+    from facelearn.files import write_whole
 
     for language in protocol_page.LANGUAGES:
         page = course / language / "protocol.md"

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from facelearn import figures
 from facelearn.data import SyntheticFaces, contact_sheet, digits
+from facelearn.files import write_whole
 from facelearn.losses import ArcFace, Classifier, Softmax
 from facelearn.losses.margin import cos_of_sum
 from facelearn.losses.sphereface import psi
@@ -96,7 +97,7 @@ def main() -> None:
     petals(middle, Softmax(2, 10, bias=False), "softmax: petals", batchnorm=False)
     petals(other, ArcFace(2, 10, scale=16.0, margin=0.3), "ArcFace: thin rays", batchnorm=True)
     margins(right)
-    figures.write_whole(TARGET, figures.png(fig, limit=400_000))
+    write_whole(TARGET, figures.png(fig, limit=400_000))
     print(f"{TARGET.stat().st_size / 1000:.0f} kB  {TARGET.name}")
 
 

@@ -164,7 +164,7 @@ def full_run(course: Path, name: str, jobs: int = 2, fresh: bool = False) -> Pat
     """Measure what is missing of a chapter's grid and write its table. Returns the table's path."""
     import pandas as pd
 
-    from facelearn.figures import write_whole
+    from facelearn.files import write_whole
     from facelearn.lesson import settings_hash
 
     experiment = load(course, name)

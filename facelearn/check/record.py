@@ -31,6 +31,7 @@ import filelock
 import platformdirs
 
 from facelearn.check.framework import Exercise, Text, language
+from facelearn.files import write_whole
 
 __all__ = ["Progress", "location", "note", "progress"]
 
@@ -100,8 +101,6 @@ def _is_chapter(dates: Any) -> bool:
 
 
 def _write(path: Path, passed: Passed) -> None:
-    from facelearn.figures import write_whole  # slow to import, and most calls of a check pass nothing new
-
     text = json.dumps({"format": FORMAT, "passed": passed}, indent=2, sort_keys=True)
     write_whole(path, (text + "\n").encode())
 

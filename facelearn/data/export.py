@@ -22,6 +22,7 @@ from tqdm.auto import tqdm
 from facelearn.data.face_renderer import VERSION
 from facelearn.data.faces import FacePlan, SyntheticFaces
 from facelearn.data.image_set import contact_sheet
+from facelearn.files import write_whole
 
 SHEET_PEOPLE, SHEET_SHOTS = 12, 10
 _PIXELS = 1 << 22  # drawn, and kept in memory, together
@@ -134,12 +135,7 @@ def save_sheet(
         rows.append(torch.cat([own, empty]))  # (shots, 3, S, S)
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    beside = target.with_name(f".{target.name}.part")
-    try:
-        beside.write_bytes(_png(contact_sheet(torch.cat(rows), shots, pad=2)))
-        beside.replace(target)
-    finally:
-        beside.unlink(missing_ok=True)
+    write_whole(target, _png(contact_sheet(torch.cat(rows), shots, pad=2)))
 
 
 def _names(plan: FacePlan) -> list[str]:
@@ -157,9 +153,7 @@ def _write_images(folder: Path, plan: FacePlan, device: Any, progress: bool) -> 
             continue
         for name, image in zip(names[part], plan.draw(part, device), strict=True):
             (folder / name).parent.mkdir(exist_ok=True)
-            beside = folder / ".part"
-            beside.write_bytes(_png(image.permute(1, 2, 0)))
-            beside.replace(folder / name)
+            write_whole(folder / name, _png(image.permute(1, 2, 0)), alone=True)
 
 
 def _parts(count: int, size: int) -> Iterator[slice]:

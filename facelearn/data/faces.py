@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from facelearn.data import counter
 from facelearn.data.face_factors import draw_nuisance, draw_traits, split_number, strengths
 from facelearn.data.face_renderer import VERSION, check_size, render
 from facelearn.data.image_set import ImageSet
+from facelearn.files import whole
 
 _LABEL = 3  # first part of the keys of label noise
 
@@ -217,17 +217,12 @@ def _load(path: Path, shape: tuple[int, ...]) -> Tensor | None:
 
 
 def _save(path: Path, images: Tensor) -> None:
-    """Write the whole file or none: under another name first. Two writers at once both succeed."""
-    temporary = None
+    """Write the whole file or none. Two writers at once both succeed."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
-            temporary = file.name
+        with whole(path) as file:
             np.savez(file, images=images.numpy())
-        os.replace(temporary, path)
     except OSError as error:
-        if temporary:
-            Path(temporary).unlink(missing_ok=True)
         warnings.warn(
             f"cache folder {path.parent} cannot be written ({error}): the faces are kept in memory only; "
             "set FACELEARN_CACHE to a folder that can, or pass cache=False",

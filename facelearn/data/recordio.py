@@ -34,6 +34,7 @@ from torch.utils.data import Dataset
 
 from facelearn.data.files import Size, decode, stack
 from facelearn.data.image_set import ImageSet, to_float
+from facelearn.files import whole
 
 PathLike = str | os.PathLike[str]
 _MAGIC = struct.pack("<I", 0xCED7230A)
@@ -338,38 +339,31 @@ def write_recordio(
     then record 0. The images of an identity must then stand together. Otherwise keys from 0, as im2rec does.
     """
     path = Path(rec)
-    temporaries = {suffix: path.with_name(f".{path.stem}.{os.getpid()}{suffix}") for suffix in (".rec", ".idx")}
-    try:
-        with temporaries[".rec"].open("wb") as file, temporaries[".idx"].open("w", encoding="ascii") as index:
+    with whole(path.with_suffix(".rec")) as file, whole(path.with_suffix(".idx")) as index:
 
-            def put(key: int, labels: float | Sequence[float], data: bytes) -> None:
-                index.write(f"{key}\t{file.tell()}\n")
-                file.write(_record(key, labels, data))
+        def put(key: int, labels: float | Sequence[float], data: bytes) -> None:
+            index.write(f"{key}\t{file.tell()}\n".encode())
+            file.write(_record(key, labels, data))
 
-            ranges: list[tuple[int, int]] = []
-            seen: set[float] = set()
-            last: float | None = None
-            key = int(identities)
-            for labels, data in items:
-                first = float(labels if isinstance(labels, (int, float)) else labels[0])
-                if identities and first != last and first in seen:
-                    raise ValueError(f"items: found label {first} again at key {key}, expected its images in a row")
-                if first != last:
-                    ranges.append((key, key))
-                    seen.add(first)
-                last = first
-                put(key, labels, data)
-                key += 1
-                ranges[-1] = (ranges[-1][0], key)
-            if identities:
-                for number, images in enumerate(ranges):
-                    put(key + number, images, b"")
-                put(0, (key, key + len(ranges)), b"")
-        for suffix, temporary in temporaries.items():
-            os.replace(temporary, path.with_suffix(suffix))
-    finally:
-        for temporary in temporaries.values():
-            temporary.unlink(missing_ok=True)
+        ranges: list[tuple[int, int]] = []
+        seen: set[float] = set()
+        last: float | None = None
+        key = int(identities)
+        for labels, data in items:
+            first = float(labels if isinstance(labels, (int, float)) else labels[0])
+            if identities and first != last and first in seen:
+                raise ValueError(f"items: found label {first} again at key {key}, expected its images in a row")
+            if first != last:
+                ranges.append((key, key))
+                seen.add(first)
+            last = first
+            put(key, labels, data)
+            key += 1
+            ranges[-1] = (ranges[-1][0], key)
+        if identities:
+            for number, images in enumerate(ranges):
+                put(key + number, images, b"")
+            put(0, (key, key + len(ranges)), b"")
 
 
 def _record(key: int, labels: float | Sequence[float], data: bytes) -> bytes:

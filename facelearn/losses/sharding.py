@@ -40,6 +40,7 @@ from torch.distributed.tensor import DTensor, Shard
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
+from facelearn.files import write_whole
 from facelearn.losses.base import Loss
 from facelearn.losses.margin import MarginHead
 
@@ -220,15 +221,10 @@ def restore(module: nn.Module, optimizer: Optimizer, groups: Groups, state: dict
 
 def commit(shards: Path, meta: dict[str, Any]) -> None:
     """From here on the new files count; what older checkpoints left is removed."""
-    beside = shards.with_name("index.json.part")
+    text = json.dumps(meta | {"shards": shards.name}, default=float)
     try:
-        with open(beside, "w", encoding="utf-8") as file:
-            json.dump(meta | {"shards": shards.name}, file, default=float)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, shards.with_name("index.json"))
+        write_whole(shards.with_name("index.json"), text, alone=True, sync=True)
     except BaseException:
-        beside.unlink(missing_ok=True)
         shutil.rmtree(shards, ignore_errors=True)
         raise
     for older in shards.parent.glob("shards-*"):

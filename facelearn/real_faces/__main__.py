@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from facelearn.figures import write_whole
+from facelearn.files import write_whole
 from facelearn.real_faces import recipe
 
 COMPARE = """Losses on real faces: LFW, no labelled data from outside.

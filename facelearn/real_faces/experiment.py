@@ -11,7 +11,6 @@ was. Seeds are the outermost loop, so that a run cut short leaves whole columns 
 from __future__ import annotations
 
 import base64
-import io
 import json
 import os
 import time
@@ -34,7 +33,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from facelearn.data import SyntheticFaces
-from facelearn.figures import write_whole
+from facelearn.files import whole, write_whole
 from facelearn.real_faces import recipe, systems
 from facelearn.real_faces.descriptors import DESCRIPTORS
 from facelearn.real_faces.rotation import Faces, Rotation, Scores, load, load_orl, measure, tar
@@ -189,9 +188,9 @@ class Run:
     def kept(self, name: str, make: Callable[[], Array]) -> Array:
         path = self.folder / "descriptors" / f"{name}.npy"
         if not path.exists():
-            content = io.BytesIO()
-            np.save(content, make())
-            write_whole(path, content.getvalue())
+            made = make()
+            with whole(path) as file:
+                np.save(file, made)
         return np.load(path, allow_pickle=False)
 
     def descriptor_scores(self, name: str) -> list[Scores]:

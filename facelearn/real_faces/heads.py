@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
+from facelearn.files import whole
 from facelearn.real_faces import recipe
 from facelearn.real_faces.descriptors import lbp
 from facelearn.real_faces.rotation import Faces, Rotation, tar
@@ -35,9 +36,8 @@ def lbp_features(faces: Faces, file: str | os.PathLike[str] | None = None) -> Ar
         return np.load(path, allow_pickle=False)
     rows = lbp(faces.images)
     if path is not None:
-        beside = path.with_name(f"{path.stem}.part.npy")
-        np.save(beside, rows)
-        os.replace(beside, path)
+        with whole(path) as kept:
+            np.save(kept, rows)
     return rows
 
 

@@ -216,7 +216,7 @@ def test_a_lock_that_is_held_is_waited_for_and_then_told(path, monkeypatch, caps
 def test_a_write_that_fails_leaves_the_old_file(path, monkeypatch):
     record.note(check.softmax.ex1, learner)
     before = path.read_bytes()
-    monkeypatch.setattr("facelearn.figures.os.replace", lambda *a: (_ for _ in ()).throw(OSError("disk full")))
+    monkeypatch.setattr("facelearn.files.os.replace", lambda *a: (_ for _ in ()).throw(OSError("disk full")))
     assert "disk full" in record.note(check.softmax.ex2, learner).en
     assert path.read_bytes() == before
     assert {p.name for p in path.parent.iterdir()} <= {"progress.json", "progress.json.lock"}

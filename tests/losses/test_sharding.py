@@ -86,7 +86,7 @@ def test_an_interrupted_writing_leaves_the_older_one(tmp_path, monkeypatch):
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("facelearn.losses.sharding.os.replace", interrupted)
+    monkeypatch.setattr("facelearn.files.os.replace", interrupted)
     with pytest.raises(KeyboardInterrupt):
         save_sharded(tmp_path, run.train(range(2, 3)).module, run.optimizer)
     monkeypatch.undo()

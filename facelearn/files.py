@@ -1,0 +1,44 @@
+"""Files that are written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+
+@contextmanager
+def whole(path: str | os.PathLike[str], *, alone: bool = False, sync: bool = False) -> Iterator[BinaryIO]:
+    """A new file, open for writing, that takes the place of `path` at the end; after an error nothing has changed.
+
+    Until then it stands beside `path` under a hidden name, a new one each time: two writers do not disturb each other.
+    alone: there is but one writer; the hidden name is always the same, and what a killed process left is overwritten.
+    sync: it is on the disk before it takes its place, also should the power fail.
+    """
+    path = Path(path)
+    if alone:
+        beside = path.with_name(f".{path.name}.part")
+        file: BinaryIO = beside.open("wb")
+    else:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        os.chmod(name, 0o644)  # mkstemp makes files private
+        beside, file = Path(name), os.fdopen(handle, "wb")
+    try:
+        with file:
+            yield file
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
+        os.replace(beside, path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+
+
+def write_whole(path: str | os.PathLike[str], content: bytes | str, *, alone: bool = False, sync: bool = False) -> None:
+    """Write bytes, or text as UTF-8, whole or not at all, see `whole`."""
+    with whole(path, alone=alone, sync=sync) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
