@@ -335,38 +335,39 @@ def _from_recipes(path: Path, loss: str, pk_given: bool) -> dict[str, Any]:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from facelearn import runs
+    from facelearn import measuring
 
     net, size = _net(options)
     name, target = _target(options, size)
-    measured = runs.evaluate(net, target, flip=options.flip)
-    found = runs.numbers(measured, resamples=options.resamples)
-    print(f"{options.run or options.weights} on {name}: {runs.table(found)}")
+    measured = measuring.evaluate(net, target, flip=options.flip)
+    found = measuring.numbers(measured, resamples=options.resamples)
+    print(f"{options.run or options.weights} on {name}: {measuring.table(found)}")
     folder = options.out or options.run
     if folder:
         folder.mkdir(parents=True, exist_ok=True)
-        print(f"written: {runs.write_evaluation(folder, name, measured, found)}")
+        print(f"written: {measuring.write_evaluation(folder, name, measured, found)}")
 
 
 def _net(options: argparse.Namespace) -> tuple[Any, int]:
     """The net, and the size of its images."""
-    from facelearn import models, runs
+    from facelearn import models, nets, runs
 
     if not options.run and options.weights in models.zoo():
         return models.pretrained(options.weights), 32
     if not options.run and not Path(options.weights).is_file():
         raise ValueError(f"--weights: {options.weights!r}; expected a file, or one of {', '.join(models.zoo())}")
     path = runs.model_file(options.run) if options.run else Path(options.weights)
-    return runs.load_net(path), runs.image_size(path)
+    return nets.load_net(path), nets.image_size(path)
 
 
 def _target(options: argparse.Namespace, size: int) -> tuple[str, Any]:
     """A name for the set to measure on, and the set."""
-    from facelearn import data, runs
+    from facelearn import data
+    from facelearn.data.named import synthetic_options
 
     kind, _, rest = options.on.partition(":")
     if kind == "synthetic":
-        more = runs.synthetic_options(options.on, "--on")
+        more = synthetic_options(options.on, "--on")
         return "synthetic", data.standard("open", **({"size": size} | more))
     if kind == "lfw":
         if not (options.pairs and options.images):

@@ -11,8 +11,11 @@ import numpy as np
 import pandas as pd
 
 from facelearn import distributed, runs
+from facelearn.data.named import strangers
 from facelearn.files import write_whole
 from facelearn.lesson import interval
+from facelearn.measuring import evaluate, numbers, table
+from facelearn.nets import image_size
 from facelearn.verification import VerificationResult, compare
 from facelearn.words import parse, spell
 
@@ -44,8 +47,8 @@ def compare_losses(
                 say(f"{name}, seed {seed}: {folder}")
             runs.train(folder, settings, progress=progress, say=lambda text: say(f"  {text}"))
             if first:
-                strangers = runs.strangers(settings.data, "open")
-                found = runs.numbers(runs.evaluate(runs.load(folder), strangers), resamples=0)["numbers"]
+                measured = evaluate(runs.load(folder), strangers(settings.data, "open"))
+                found = numbers(measured, resamples=0)["numbers"]
                 rows.append({"loss": name, "seed": seed, **{m: found[m]["value"] for m in MEASURES if m in found}})
     table = pd.DataFrame(rows)
     if first:
@@ -109,10 +112,10 @@ def compare_runs(
     target: from the size of the first net's images (32 where any will do) to a name and the set. Returns the results.
     """
     nets = {str(folder): runs.load(folder) for folder in folders}
-    name, images = target(runs.image_size(runs.model_file(folders[0])))
-    results = {folder: runs.evaluate(net, images, flip=flip) for folder, net in nets.items()}
+    name, images = target(image_size(runs.model_file(folders[0])))
+    results = {folder: evaluate(net, images, flip=flip) for folder, net in nets.items()}
     for folder, result in results.items():
-        say(f"{folder} on {name}: {runs.table(runs.numbers(result, resamples=resamples))}")
+        say(f"{folder} on {name}: {table(numbers(result, resamples=resamples))}")
     (base, reference), *others = results.items()
     say(f"\ndifferences to {base}, by a bootstrap of people shared by both")
     for folder, result in others:

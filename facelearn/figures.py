@@ -146,6 +146,13 @@ def png(fig: Figure, limit: int = 150_000) -> bytes:
     raise ValueError(f"fig: the PNG stays above limit={limit} bytes even at 50 dots per inch: draw less")
 
 
+def save_png(path: str | os.PathLike[str], fig: Figure) -> None:
+    """Write `fig` as `png` has it, in a folder that is made if it is missing, and close it."""
+    Path(path).parent.mkdir(exist_ok=True)
+    write_whole(path, png(fig))
+    plt.close(fig)
+
+
 def save_gif(
     path: str | os.PathLike[str],
     draw: Callable[[Frame], Figure],

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 
 @contextmanager
@@ -42,3 +43,8 @@ def write_whole(path: str | os.PathLike[str], content: bytes | str, *, alone: bo
     """Write bytes, or text as UTF-8, whole or not at all, see `whole`."""
     with whole(path, alone=alone, sync=sync) as file:
         file.write(content.encode() if isinstance(content, str) else content)
+
+
+def write_json(path: str | os.PathLike[str], value: Any) -> None:
+    """Write plain values and numbers of numpy and torch as JSON to be read, whole or not at all."""
+    write_whole(path, json.dumps(value, indent=2, default=float) + "\n")

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 import os
 import platform
 from collections.abc import Callable
@@ -23,26 +22,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
-from torch import Tensor, nn
+from torch import nn
 
 import facelearn
-from facelearn import data as sets
 from facelearn import distributed
 from facelearn.checkpoint import Record
-from facelearn.files import write_whole
+from facelearn.data.named import make_data, strangers
+from facelearn.files import write_json, write_whole
+from facelearn.measuring import evaluate, numbers, write_evaluation
 from facelearn.models import net_from
+from facelearn.nets import load_net, save_net
 from facelearn.recipe import Recipe
 from facelearn.training import ShiftAndGain, embed, fit, seed_everything
-from facelearn.verification import VerificationResult, all_pairs, evaluate_pairs
-from facelearn.words import parse
+from facelearn.verification import all_pairs, evaluate_pairs
 
 NETS = ("small", "digit", "iresnet18", "iresnet34", "iresnet50", "iresnet100", "iresnet200")
-IN_MEMORY = 2**30  # bytes
-FARS = (1e-1, 1e-2, 1e-3, 1e-4)
 
 
 @dataclass(frozen=True)
@@ -89,64 +84,6 @@ def _like(value: Any, name: str, default: Any) -> bool:
     if name == "pk":
         return value is None or (isinstance(value, list | tuple) and [type(x) for x in value] == [int, int])
     return type(value) is type(default) or (type(default) is float and type(value) is int)
-
-
-# ---- from words to objects ------------------------------------------------------------------------------------------
-
-
-def make_data(words: str, size: int | None = None) -> Any:
-    """A training set: `synthetic[:identities=300,size=32,...]`, `digits`, `mnist:DIR`, `folder:DIR`, `recordio:FILE`.
-
-    Synthetic sets are the standard set "fit" with what is said otherwise. `size` resizes the images of folders and
-    record files, which come into memory where they are at most 1 GiB of pixels.
-    """
-    kind, _, rest = words.partition(":")
-    if size is not None and kind not in ("folder", "recordio"):
-        raise ValueError(
-            f"size: {size} with data {words!r}; expected folder: or recordio: (synthetic:size=... is drawn)"
-        )
-    if kind == "synthetic":
-        return sets.standard("fit", **synthetic_options(words))
-    if kind == "digits" and not rest:
-        return sets.digits("train")
-    if kind in ("mnist", "folder", "recordio") and not rest:
-        raise ValueError(f"data: {words!r}; expected {kind}:PATH")
-    if kind == "mnist":
-        return sets.MNIST(rest, "train")
-    if kind in ("folder", "recordio"):
-        on_disk: Any = (sets.RecordIO if kind == "recordio" else sets.ImageFolder)(rest, size=size)
-        return on_disk.load() if len(on_disk) * on_disk[0][0].numel() <= IN_MEMORY else on_disk
-    raise ValueError(
-        f"data: {words!r}; expected synthetic[:name=value,...], digits, mnist:DIR, folder:DIR or recordio:FILE"
-    )
-
-
-def synthetic_options(words: str, what: str = "data") -> dict[str, Any]:
-    """`synthetic:size=48,seed=7` -> {"size": 48, "seed": 7}. ValueError, which names `what`, for another name."""
-    options = parse(words, what)[1]
-    known = {"identities", "images_per_identity", "size", "seed", "difficulty", "kinship", "label_noise", "cache"}
-    if unknown := sorted(set(options) - known):
-        raise ValueError(
-            f"{what}: found {', '.join(unknown)} in {words!r}; expected some of {', '.join(sorted(known))}"
-        )
-    return options
-
-
-def strangers(words: str, split: str) -> Any:
-    """The standard set `split` with the size and difficulty of the training set `words`; None if that is not synthetic.
-
-    A training set of another seed is measured on people of the same seed, so that runs of several seeds see several
-    draws of people.
-    """
-    if words.partition(":")[0] != "synthetic":
-        return None
-    options = synthetic_options(words)
-    return sets.standard(split, **{k: options[k] for k in ("size", "difficulty", "seed") if k in options})
-
-
-def make_net(settings: Settings, channels: int, size: int) -> nn.Module:
-    """The net of these settings, for square images of `size` pixels."""
-    return net_from(net_words(settings, channels, size))
 
 
 def net_words(settings: Settings, channels: int, size: int) -> dict[str, Any]:
@@ -213,9 +150,8 @@ def train(
     if first:
         run.mkdir(parents=True, exist_ok=True)
         if not begun:
-            write_whole(
-                run / "config.json", _json({"settings": dataclasses.asdict(settings), "begun_with": versions()})
-            )
+            begin = {"settings": dataclasses.asdict(settings), "begun_with": versions()}
+            write_json(run / "config.json", begin)
     try:
         records = fit(
             net, loss, data, epochs=settings.epochs, batch_size=settings.batch_size, lr=settings.lr,
@@ -301,42 +237,6 @@ def _leave_nothing(run: Path) -> None:
         run.rmdir()
 
 
-# ---- nets in files --------------------------------------------------------------------------------------------------
-
-
-def save_net(path: Path, net: nn.Module, words: dict[str, Any], more: dict[str, Any]) -> None:
-    """Weights and buffers, and in the header what builds the net again."""
-    tensors = {key: value.detach().cpu().contiguous() for key, value in net.state_dict().items()}
-    write_whole(path, save(tensors, metadata={"facelearn": json.dumps({"net": words} | more, sort_keys=True)}))
-
-
-def load_net(path: str | os.PathLike[str]) -> nn.Module:
-    """The net in a `model.safetensors`, in `eval()` mode. ValueError where the file is damaged or something else."""
-    try:
-        with safe_open(str(path), framework="pt") as file:
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
-        net = net_from(_header(path)["net"])
-        net.to(next(t.dtype for t in tensors.values() if t.is_floating_point()))
-        net.load_state_dict(tensors)
-    except FileNotFoundError:
-        raise ValueError(f"weights: no file {path}") from None
-    except (
-        SafetensorError, KeyError, TypeError, AttributeError, StopIteration, RuntimeError, json.JSONDecodeError
-    ) as error:  # fmt: skip
-        raise ValueError(f"weights: {path} is damaged, or no net written by facelearn ({error!r})") from error
-    return net.eval()
-
-
-def _header(path: str | os.PathLike[str]) -> dict[str, Any]:
-    with safe_open(str(path), framework="pt") as file:
-        return json.loads((file.metadata() or {})["facelearn"])
-
-
-def image_size(path: str | os.PathLike[str]) -> int:
-    """Pixels per side of the images that the net in this file was trained on; call `load_net` first."""
-    return int(_header(path).get("image_size", 32))
-
-
 def model_file(folder: str | os.PathLike[str]) -> Path:
     """The file of a run's trained net. ValueError where there is no run, or one that has not come to its end."""
     config(folder)
@@ -349,84 +249,6 @@ def model_file(folder: str | os.PathLike[str]) -> Path:
 def load(folder: str | os.PathLike[str]) -> nn.Module:
     """The trained net of a run, in `eval()` mode; ValueError as for `model_file` and `load_net`."""
     return load_net(model_file(folder))
-
-
-# ---- measuring ------------------------------------------------------------------------------------------------------
-
-
-def evaluate(net: nn.Module, target: Any, *, flip: bool = False) -> VerificationResult:
-    """Measure a net on a set with `.pairs`, `.same` (LFW and the like), or else on all pairs of a labelled set.
-
-    flip: embed the mirrored image, too, and add the two embeddings, as is usual for published numbers.
-    """
-    embeddings = embed(net, target)
-    if flip:
-        images = getattr(target, "images", None)
-        if not isinstance(images, Tensor):
-            raise ValueError(f"flip: {type(target).__name__} has no .images; expected a set in memory")
-        embeddings = embeddings + embed(net, images.flip(3))
-    if not hasattr(target, "pairs"):
-        return evaluate_pairs(embeddings, *all_pairs(target.labels), identities=target.labels)
-    persons = target.labels[target.pairs]  # (P, 2)
-    known = bool(((persons[:, 0] == persons[:, 1]) == target.same).all())  # InsightFace's files do not say who it is
-    folds = target.folds if len(target.folds.unique()) > 1 else None
-    return evaluate_pairs(
-        embeddings, target.pairs, target.same, identities=target.labels if known else None, folds=folds
-    )
-
-
-def numbers(result: VerificationResult, *, resamples: int = 200) -> dict[str, Any]:
-    """AUC, EER, TAR at each FAR that the pairs can show, accuracy, with 95 % intervals over people where known.
-
-    No accuracy of pairs that are not balanced, such as all pairs of a set: calling everyone a stranger scores high.
-    """
-    fars = [far for far in FARS if far >= 10 / result.num_impostor]
-    names = ["auc", "eer", *(f"tar@{far:.0e}" for far in fars)]
-    values = {"auc": result.auc, "eer": result.eer} | {f"tar@{far:.0e}": result.tar_at(far) for far in fars}
-    if 0.5 <= result.num_genuine / result.num_impostor <= 2:
-        try:
-            values["accuracy"] = result.accuracy
-            names.append("accuracy")
-        except ValueError:  # too few people for folds
-            pass
-    found: dict[str, Any] = {name: {"value": value} for name, value in values.items()}
-    try:
-        for name, interval in result.intervals(names, resamples=resamples).items() if resamples else ():
-            found[name] |= {"low": interval.low, "high": interval.high}
-    except ValueError:  # people unknown, or too few
-        pass
-    return {"genuine": result.num_genuine, "impostor": result.num_impostor, "numbers": found}
-
-
-def table(measured: dict[str, Any]) -> str:
-    """The numbers as lines to read."""
-    lines = [f"{measured['genuine']:,} genuine + {measured['impostor']:,} impostor pairs"]
-    for name, cell in measured["numbers"].items():
-        share = f"{cell['value']:.5f}" if name == "auc" else f"{cell['value']:.2%}"
-        span = ""
-        if "low" in cell and not math.isnan(cell["low"]):
-            ends = (cell["low"], cell["high"])
-            span = "   95 % " + " to ".join(f"{end:.5f}" if name == "auc" else f"{end:.2%}" for end in ends)
-        lines.append(f"  {name:10} {share:>9}{span}")
-    return "\n".join(lines)
-
-
-def write_evaluation(folder: Path, name: str, result: VerificationResult, measured: dict[str, Any]) -> Path:
-    """The ROC as a figure, and `evaluation_<name>.json`, which says that both are there."""
-    from matplotlib import pyplot as plt
-
-    from facelearn import figures
-
-    figures.use_style()
-    fig, ax = plt.subplots()
-    far, tar, _ = result.roc
-    shown = np.searchsorted(far, np.geomspace(1 / result.num_impostor, 1, 500), side="right") - 1  # of millions
-    ax.plot(far[shown], tar[shown], color=figures.colour("arcface"))
-    ax.set(xscale="log", xlim=(1 / result.num_impostor, 1), ylim=(0, 1.01), xlabel="false accept rate",
-           ylabel="true accept rate", title=f"ROC on {name}, EER {result.eer:.2%}")  # fmt: skip
-    _save_figure(folder / "figures" / f"roc_{name}.png", fig)
-    write_whole(folder / f"evaluation_{name}.json", _json(measured))
-    return folder / f"evaluation_{name}.json"
 
 
 # ---- files ----------------------------------------------------------------------------------------------------------
@@ -445,8 +267,8 @@ def _rows(run: Path) -> list[Record]:
 def _write_metrics(run: Path, rows: list[Record]) -> None:
     names = list(dict.fromkeys(name for row in rows for name in row))
     lines = [",".join(names), *(",".join(str(row.get(name, "")) for name in names) for row in rows)]
-    write_whole(run / "metrics.csv", ("\n".join(lines) + "\n").encode())
-    write_whole(run / "metrics.json", _json(rows))
+    write_whole(run / "metrics.csv", "\n".join(lines) + "\n")
+    write_json(run / "metrics.json", rows)
 
 
 def _draw_losses(run: Path, records: list[Record], settings: Settings) -> None:
@@ -466,18 +288,4 @@ def _draw_losses(run: Path, records: list[Record], settings: Settings) -> None:
         other.set(ylabel="EER of strangers (split tune)", ylim=(0, None))
         other.grid(False)
         other.spines["right"].set_visible(True)
-    _save_figure(run / "figures" / "loss.png", fig)
-
-
-def _save_figure(path: Path, fig: Any) -> None:
-    from matplotlib import pyplot as plt
-
-    from facelearn import figures
-
-    path.parent.mkdir(exist_ok=True)
-    write_whole(path, figures.png(fig))
-    plt.close(fig)
-
-
-def _json(value: Any) -> bytes:
-    return (json.dumps(value, indent=2, default=float) + "\n").encode()
+    figures.save_png(run / "figures" / "loss.png", fig)

@@ -22,8 +22,10 @@ from safetensors.torch import load_file
 from sklearn.metrics import roc_auc_score
 from torch import nn
 
-from facelearn import cli, losses, models, runs
+from facelearn import cli, comparing, losses, models, nets, runs
 from facelearn.data import SyntheticFaces, standard
+from facelearn.data.named import strangers
+from facelearn.measuring import numbers
 from facelearn.training import ShiftAndGain, embed, fit, seed_everything
 from facelearn.verification import all_pairs, evaluate_pairs, fold_pairs
 from facelearn.words import parse
@@ -76,7 +78,7 @@ def few_strangers(words: str, split: str) -> SyntheticFaces:
 
 
 def test_strangers_are_measured_during_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert runs.strangers("synthetic:identities=8,difficulty=0.6", "tune").images.shape == (1000, 3, 32, 32)
+    assert strangers("synthetic:identities=8,difficulty=0.6", "tune").images.shape == (1000, 3, 32, 32)
     monkeypatch.setattr(runs, "strangers", few_strangers)
     words = [*SMALL[:-2], "--eval-every", 2]  # of three epochs: after the second and the last
     assert run("train", "--run", tmp_path / "run", "--epochs", 3, *words) == 0
@@ -220,10 +222,10 @@ def test_what_a_kill_within_the_first_write_leaves_is_no_run(tmp_path: Path) -> 
 def test_all_pairs_have_no_accuracy_and_balanced_ones_do() -> None:
     labels = torch.arange(20).repeat_interleave(3)
     embeddings = torch.eye(20)[labels]
-    assert "accuracy" not in runs.numbers(evaluate_pairs(embeddings, *all_pairs(labels), identities=labels))["numbers"]
+    assert "accuracy" not in numbers(evaluate_pairs(embeddings, *all_pairs(labels), identities=labels))["numbers"]
     pairs, same, folds = fold_pairs(labels, per_fold=6)
     balanced = evaluate_pairs(embeddings, pairs, same, folds=folds)
-    assert runs.numbers(balanced, resamples=0)["numbers"]["accuracy"]["value"] == 1
+    assert numbers(balanced, resamples=0)["numbers"]["accuracy"]["value"] == 1
 
 
 def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
@@ -402,7 +404,7 @@ def test_evaluate_refuses_what_is_no_net(finished: Path, tmp_path: Path, capsys:
 def test_compare_pairs_by_seed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runs, "strangers", few_strangers)
+    monkeypatch.setattr(comparing, "strangers", few_strangers)
     words = ["compare", "--losses", "softmax", "arcface:scale=8,margin=0.3", "--seeds", 2, "--out", tmp_path,
              "--data", FEW, "--epochs", 1, "--batch-size", 16, "--width", 2]  # fmt: skip
     assert run(*words) == 0
@@ -460,7 +462,7 @@ def test_images_on_disk_train_and_insightface_pairs_are_measured(
     assert run("train", "--run", tmp_path / "c", "--data", FEW, *common) == 0
     assert losses_of(tmp_path / "a") == losses_of(tmp_path / "b") == losses_of(tmp_path / "c")  # the same pixels
     assert run("train", "--run", tmp_path / "d", "--data", f"folder:{tmp_path / 'faces'}", "--size", 40, *common) == 0
-    assert runs.image_size(runs.model_file(tmp_path / "d")) == 40
+    assert nets.image_size(runs.model_file(tmp_path / "d")) == 40
 
     encoded, same = [], []
     for i in range(0, 40, 2):

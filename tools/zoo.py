@@ -22,6 +22,8 @@ sys.path.insert(0, str(ROOT))  # also when started as a script
 from facelearn import runs  # noqa: E402
 from facelearn.data import standard  # noqa: E402
 from facelearn.data.face_renderer import VERSION  # noqa: E402
+from facelearn.measuring import evaluate, numbers  # noqa: E402
+from facelearn.nets import save_net  # noqa: E402
 from facelearn.recipe import Recipe  # noqa: E402
 
 LOSSES = ("softmax", "triplet", "cosface", "arcface")
@@ -106,10 +108,10 @@ def make(loss: str, wanted: runs.Settings, fresh: bool) -> dict[str, Any]:
         shutil.rmtree(folder)
     runs.train(folder, wanted)
     net = runs.load(folder)
-    measured = runs.numbers(runs.evaluate(net, standard("open")), resamples=RESAMPLES)
+    measured = numbers(evaluate(net, standard("open")), resamples=RESAMPLES)
     file = f"{loss}.safetensors"
     words = runs.net_words(wanted, channels=3, size=32)
-    runs.save_net(FOLDER / file, net, words, {})
+    save_net(FOLDER / file, net, words, {})
     content = (FOLDER / file).read_bytes()
     return {
         "file": file, "sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content), "net": words,
