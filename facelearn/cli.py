@@ -401,12 +401,11 @@ def _compare(options: argparse.Namespace) -> None:
 
 def _compare_real(arguments: list[str]) -> None:
     """The experiment on real faces, which has its own options."""
-    import runpy
+    from facelearn.real_faces.__main__ import compare
 
     rest = [word for i, word in enumerate(arguments) if word not in ("--data", "--data=lfw")
             and not (i and arguments[i - 1] == "--data")]  # fmt: skip
-    sys.argv = ["facelearn compare --data lfw", *rest]
-    runpy.run_module("facelearn.real_faces", run_name="__main__")
+    compare(rest, "facelearn compare --data lfw")
 
 
 def _render(options: argparse.Namespace) -> None:

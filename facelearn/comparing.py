@@ -13,6 +13,7 @@ import pandas as pd
 from facelearn import distributed, runs
 from facelearn.data.named import strangers
 from facelearn.files import write_whole
+from facelearn.grid import complete
 from facelearn.lesson import interval
 from facelearn.measuring import evaluate, numbers, table
 from facelearn.nets import image_size
@@ -34,38 +35,49 @@ def compare_losses(
     recipes: name -> fields of `runs.Settings`, `seed` left out; the first is what the others are compared with.
     Returns a row per run: `loss`, `seed` and the measures (on several processes the first does, and measures and
     writes). Writes `comparison.csv` and `comparison.txt` into `out`.
-    ValueError for fewer than one seed, and for data that is not synthetic.
+    ValueError, before anything is trained, for fewer than one seed, for data that is not synthetic, and for a loss or
+    settings that there are not.
     """
     if len(seeds) < 1:
         raise ValueError("seeds: 0; expected at least 1")
-    rows, first = [], distributed.rank() == 0
-    for seed in seeds:  # a whole seed at a time, so that a comparison cut short has pairs
-        for name, given in recipes.items():
-            settings = runs.Settings(**{"eval_every": 0} | given | {"seed": seed, "data": _of_seed(given, seed)})
-            folder = out / f"{re.sub(r'[^A-Za-z0-9.+=,-]+', '_', name)}-{seed}"
-            if first:
-                say(f"{name}, seed {seed}: {folder}")
-            runs.train(folder, settings, progress=progress, say=lambda text: say(f"  {text}"))
-            if first:
-                measured = evaluate(runs.load(folder), strangers(settings.data, "open"))
-                found = numbers(measured, resamples=0)["numbers"]
-                rows.append({"loss": name, "seed": seed, **{m: found[m]["value"] for m in MEASURES if m in found}})
-    table = pd.DataFrame(rows)
-    if first:
-        write_whole(out / "comparison.csv", table.to_csv(index=False).encode())
-        text = "\n".join(describe(table, list(recipes)))
-        write_whole(out / "comparison.txt", (text + "\n").encode())
-        say(text)
-    return table
+    cells = {  # a whole seed at a time, so that a comparison cut short has pairs
+        f"{name}, seed {seed}": (name, runs.Settings(**{"eval_every": 0} | given | _of_seed(given, seed)))
+        for seed in seeds
+        for name, given in recipes.items()
+    }
+    for _, settings in cells.values():
+        settings.recipe.build(settings.dim, 100)  # the words of the last loss, too, before hours of training
+    first = distributed.rank() == 0
+    rows: dict[str, dict[str, Any]] = {}
+
+    def work(name: str, settings: runs.Settings) -> dict[str, Any]:
+        folder = out / f"{re.sub(r'[^A-Za-z0-9.+=,-]+', '_', name)}-{settings.seed}"
+        if first:
+            say(f"{name}, seed {settings.seed}: {folder}")
+        runs.train(folder, settings, progress=progress, say=lambda text: say(f"  {text}"))
+        if not first:
+            return {}
+        found = numbers(evaluate(runs.load(folder), strangers(settings.data, "open")), resamples=0)["numbers"]
+        return {"loss": name, "seed": settings.seed, **{m: found[m]["value"] for m in MEASURES if m in found}}
+
+    complete(cells, work, rows.__setitem__, say=say if first else lambda _: None)
+    if not first:
+        return pd.DataFrame()
+    frame = pd.DataFrame(rows.values())
+    write_whole(out / "comparison.csv", frame.to_csv(index=False))
+    text = "\n".join(describe(frame, list(recipes)))
+    write_whole(out / "comparison.txt", text + "\n")
+    say(text)
+    return frame
 
 
-def _of_seed(given: Mapping[str, Any], seed: int) -> str:
-    """The training set, with the people of this seed."""
+def _of_seed(given: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    """The seed, and the training set with its people."""
     words = given.get("data", runs.Settings.data)
     kind, options = parse(words, "data")
     if kind != "synthetic":
         raise ValueError(f"data: {words!r}; expected synthetic[:name=value,...], or lfw")
-    return spell(kind, options | {"seed": seed})
+    return {"seed": seed, "data": spell(kind, options | {"seed": seed})}
 
 
 def describe(table: pd.DataFrame, names: Sequence[str]) -> list[str]:

@@ -64,6 +64,10 @@ class Settings:
     class_parallel: bool = False
     eval_every: int = 1
 
+    @property
+    def recipe(self) -> Recipe:
+        return Recipe.parse(self.loss, self.pk, self.batch_size)
+
     @classmethod
     def of(cls, values: dict[str, Any]) -> Settings:
         """From JSON. ValueError for a name that is no setting, or a value of another kind."""
@@ -126,8 +130,7 @@ def train(
     if height != width:
         raise ValueError(f"data: images of {height} x {width} pixels; expected square ones")
     net = net_from(words)
-    recipe = Recipe.parse(settings.loss, settings.pk, settings.batch_size)
-    loss, on_step = recipe.build(settings.dim, classes, **_group(settings))
+    loss, on_step = settings.recipe.build(settings.dim, classes, **_group(settings))
     if settings.class_parallel and not distributed.Ranks(net, loss).shards:
         raise ValueError(f"class_parallel: {settings.loss} has no class weights to share out; expected an angular head")
     if settings.float64:
@@ -155,7 +158,7 @@ def train(
     try:
         records = fit(
             net, loss, data, epochs=settings.epochs, batch_size=settings.batch_size, lr=settings.lr,
-            weight_decay=settings.weight_decay, seed=settings.seed, augment=augment, batches=recipe.batches,
+            weight_decay=settings.weight_decay, seed=settings.seed, augment=augment, batches=settings.recipe.batches,
             on_step=on_step, on_epoch=on_epoch, amp=amp, channels_last=settings.channels_last,
             checkpoint=run / "checkpoint.safetensors", progress=progress, workers=workers,
         )  # fmt: skip

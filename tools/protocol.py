@@ -17,9 +17,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -65,6 +63,7 @@ def fill(table: Path, jobs: Iterable[Job], workers: int = 1, run: Callable[..., 
     import pandas as pd
 
     from facelearn.files import write_whole
+    from facelearn.grid import complete
     from facelearn.lesson import settings_hash
 
     protocol = experiment()
@@ -76,18 +75,19 @@ def fill(table: Path, jobs: Iterable[Job], workers: int = 1, run: Callable[..., 
             rows[tuple(stored[name] for name in KEY)] = {str(name): value for name, value in stored.items()}
     table.parent.mkdir(parents=True, exist_ok=True)
 
-    def write() -> pd.DataFrame:
+    def write() -> None:
         frame = pd.DataFrame([rows[key] for key in order if key in rows])
-        write_whole(table, frame.to_csv(index=False, lineterminator="\n").encode())
-        return frame
+        write_whole(table, frame.to_csv(index=False, lineterminator="\n"))
 
     if set(rows) - set(order):
         write()
-    for row in outcomes([job for key, job in order.items() if key not in rows], workers, run):
+
+    def store(_: str, row: Row) -> None:
         rows[tuple(row[name] for name in KEY)] = row
-        frame = write()
-        what = " ".join(str(row[name]) for name in KEY)
-        print(f"[{len(frame)}/{len(order)}] {what}  eer {row['eer']:.4f}  {row['seconds']} s", flush=True)
+        write()
+
+    cells = {" ".join(map(str, key)): job for key, job in order.items()}
+    complete(cells, run, store, there={" ".join(map(str, key)) for key in rows}, jobs=workers)
 
 
 def check(table: Path, jobs: Iterable[Job]) -> None:
@@ -105,19 +105,6 @@ def check(table: Path, jobs: Iterable[Job]) -> None:
     if foreign.any():
         losses = ", ".join(sorted(set(stored["loss"][foreign])))
         raise ValueError(f"{table.name}: {foreign.sum()} rows of other settings ({losses}); run without --page")
-
-
-def outcomes(jobs: list[Job], workers: int, run: Callable[..., Row]) -> Iterator[Row]:
-    """The rows of all jobs as they come; with more than one worker, each in a process of its own."""
-    if workers <= 1:
-        yield from (run(*job) for job in jobs)
-        return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        futures = [pool.submit(run, *job) for job in jobs]
-        try:
-            yield from (future.result() for future in as_completed(futures))
-        finally:
-            pool.shutdown(cancel_futures=True)
 
 
 # ---- what follows from the tables -----------------------------------------------------------------------------------

@@ -21,13 +21,12 @@ import argparse
 import hashlib
 import importlib
 import inspect
+import io
 import json
 import os
 import re
 import sys
 import time
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -74,16 +73,12 @@ def plan(experiment: ModuleType, name: str) -> list[tuple[Row, int]]:
     pairs = [(dict(setting), int(seed)) for setting, seed in experiment.grid()]
     if not pairs:
         raise Failed(f"{name}: grid() is empty")
-    keys = [_key(*pair) for pair in pairs]
+    keys = [_words(*pair) for pair in pairs]
     if len(set(keys)) < len(keys):
         raise Failed(f"{name}: grid() names a setting and seed twice: {next(k for k in keys if keys.count(k) > 1)}")
     if taken := {field for setting, _ in pairs for field in setting} & set(OWN_COLUMNS):
         raise Failed(f"{name}: a setting may not have the fields {', '.join(sorted(taken))}: they are columns already")
     return pairs
-
-
-def _key(setting: Row, seed: int) -> str:
-    return json.dumps([setting, seed], sort_keys=True)
 
 
 # ---- one row at a time ----------------------------------------------------------------------------------------------
@@ -99,12 +94,16 @@ def measure(course: Path, name: str, setting: Row, seed: int) -> list[Row]:
     experiment = load(course, name)
     extra = {"budget": "full"} if "budget" in inspect.signature(experiment.run).parameters else {}
     start = time.perf_counter()
-    measured = experiment.run(dict(setting), seed, **extra)
+    try:
+        measured = experiment.run(dict(setting), seed, **extra)
+    except Exception as error:
+        where = f"{name}: {_words(setting, seed)}: {type(error).__name__}: {error}"
+        raise Failed(f"{where}\nfinished rows are kept; the same command goes on from them") from error
     seconds = round(time.perf_counter() - start, 2)
-    where = lesson.device()
+    device = lesson.device()
     own = {
         "settings_hash": lesson.settings_hash(experiment.SETTINGS),
-        "device": torch.cuda.get_device_name(where) if where.type == "cuda" else where.type,
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "torch": torch.__version__,
         "seconds": seconds,
     }
@@ -165,6 +164,7 @@ def full_run(course: Path, name: str, jobs: int = 2, fresh: bool = False) -> Pat
     import pandas as pd
 
     from facelearn.files import write_whole
+    from facelearn.grid import complete
     from facelearn.lesson import settings_hash
 
     experiment = load(course, name)
@@ -180,12 +180,11 @@ def full_run(course: Path, name: str, jobs: int = 2, fresh: bool = False) -> Pat
     source = Path(str(experiment.__file__)).read_bytes()
     version = f"{settings_hash(experiment.SETTINGS)}-{hashlib.sha256(source).hexdigest()[:12]}"
     partial = Partial(partial_file, version)
-    missing = [pair for pair in pairs if _key(*pair) not in partial.rows]
-    print(f"{name}: {len(pairs)} runs, {len(pairs) - len(missing)} of them done", flush=True)
     if partial.other:
         print(f"{name}: {partial.other} more were made by another version of the experiment and do not count")
-    _measure_all(course, name, missing, partial, len(pairs), jobs)
-    frame = pd.DataFrame([row for pair in pairs for row in partial.rows[_key(*pair)]])
+    cells = {_words(*pair): (course, name, *pair) for pair in pairs}
+    complete(cells, measure, partial.add, there=partial.rows, jobs=jobs)
+    frame = pd.DataFrame([row for pair in pairs for row in partial.rows[_words(*pair)]])
     own = list(OWN_COLUMNS[1:])
     frame = frame[[*(column for column in frame if column not in own), *own]]
     write_whole(table, frame.to_csv(index=False, lineterminator="\n").encode())
@@ -194,42 +193,24 @@ def full_run(course: Path, name: str, jobs: int = 2, fresh: bool = False) -> Pat
     return table
 
 
-def _measure_all(
-    course: Path, name: str, missing: list[tuple[Row, int]], partial: Partial, total: int, jobs: int
-) -> None:
-    """Run the missing pairs in `jobs` processes and store each as it comes. A failure begins no more of them."""
-    if not missing:
-        return
-    failure = ""
-    with ProcessPoolExecutor(max(1, jobs), mp_context=get_context("spawn")) as pool:
-        futures = {pool.submit(measure, course, name, *pair): pair for pair in missing}
-        for future in as_completed(futures):
-            setting, seed = futures[future]
-            if future.cancelled():
-                continue
-            if error := future.exception():
-                what = str(error) if isinstance(error, Failed) else f"{type(error).__name__}: {error}"
-                failure = failure or f"{name}: {_words(setting, seed)}: {what}"
-                for other in futures:
-                    other.cancel()
-                continue
-            rows = future.result()
-            partial.add(_key(setting, seed), rows)
-            print(f"[{len(partial.rows)}/{total}] {_words(setting, seed)}  {rows[0]['seconds']:.1f} s", flush=True)
-    if failure:
-        raise Failed(f"{failure}\nfinished rows are kept; the same command goes on from them")
-
-
 def is_current(table: Path, pairs: list[tuple[Row, int]], expected_hash: str) -> bool:
-    """Was the table made with these settings and seeds? (The settings determine the grid.)"""
+    """Was the table made with these settings, and has it a row for every pair?
+
+    Where a run gives several rows, another seed of the same setting gives as many: so a table cut short is found out.
+    """
     import pandas as pd
 
-    if not table.is_file():
+    if not table.is_file() or not table.read_bytes().endswith(b"\n"):
         return False
-    frame = pd.read_csv(table, dtype=str, keep_default_na=False)
-    if not {"seed", "settings_hash"} <= set(frame) or set(frame["settings_hash"]) != {expected_hash}:
+    text = pd.DataFrame([{**_plain(setting), "seed": seed} for setting, seed in pairs]).to_csv(index=False)
+    wanted = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
+    stored = pd.read_csv(table, dtype=str, keep_default_na=False)
+    if not {*wanted, "settings_hash"} <= set(stored) or set(stored["settings_hash"]) != {expected_hash}:
         return False
-    return set(frame["seed"]) == {str(seed) for _, seed in pairs} and len(frame) >= len(pairs)
+    counts = stored.value_counts(subset=list(wanted))
+    if set(counts.index) != set(wanted.itertuples(index=False, name=None)):
+        return False
+    return bool((counts.groupby(level=list(wanted.columns.drop("seed"))).nunique() == 1).all())
 
 
 def _words(setting: Row, seed: int) -> str:

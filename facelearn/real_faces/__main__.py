@@ -12,6 +12,7 @@ from typing import Any
 from facelearn.files import write_whole
 from facelearn.real_faces import recipe
 
+PROGRAM = "python -m facelearn.real_faces"
 COMPARE = """Losses on real faces: LFW, no labelled data from outside.
 
 Five rotations over LFW's sets 1 to 5: everything is fitted on the people of four sets and measured on those of the
@@ -29,19 +30,21 @@ from training.
 def main(arguments: list[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else arguments
     try:
-        return _exam(given[1:]) if given[:1] == ["exam"] else _compare(given)
+        exam(given[1:]) if given[:1] == ["exam"] else compare(given)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    return 0
 
 
-def _compare(arguments: list[str]) -> int:
+def compare(arguments: list[str], name: str = PROGRAM) -> None:
+    """Run or go on with the experiment, and print its table. ValueError or OSError where it cannot be."""
     from facelearn.real_faces import table
     from facelearn.real_faces.experiment import compare_lfw
     from facelearn.real_faces.rotation import load
 
     shaped = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(sys.argv[0], description=COMPARE, formatter_class=shaped)
+    parser = argparse.ArgumentParser(name, description=COMPARE, formatter_class=shaped)
     parser.add_argument("--folder", type=Path, help="LFW: lists and aligned images (default: $FACELEARN_DATA/lfw)")
     parser.add_argument("--losses", nargs="+", default=list(recipe.LOSSES), metavar="LOSS",
                         help=f"some of {' '.join(recipe.LOSSES)} (default: all)")  # fmt: skip
@@ -58,14 +61,14 @@ def _compare(arguments: list[str]) -> int:
         tests_file = options.csv.with_name(f"{options.csv.stem}_tests.csv")
         write_whole(tests_file, found.round(6).to_csv(index=False).encode())
     print(table.as_text(lines, found))
-    return 0
 
 
-def _exam(arguments: list[str]) -> int:
+def exam(arguments: list[str]) -> None:
+    """Take the exam and print what it measured. ValueError or OSError where it cannot be."""
     from facelearn.real_faces.exam import Configuration, take_exam
 
     shaped = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(f"{sys.argv[0]} exam", description=EXAM, formatter_class=shaped)
+    parser = argparse.ArgumentParser(f"{PROGRAM} exam", description=EXAM, formatter_class=shaped)
     parser.add_argument("--pairs", type=Path, required=True, help="an official list of pairs, any number of folds")
     parser.add_argument("--images", type=Path, required=True, help="aligned 112x112 images, a folder or an archive")
     parser.add_argument("--train", type=Path, help="LFW to train on, lists and images (default: $FACELEARN_DATA/lfw)")
@@ -77,7 +80,6 @@ def _exam(arguments: list[str]) -> int:
     write_whole(options.out, (json.dumps(found, indent=1) + "\n").encode())
     print(exam_text(found))
     print(f"written: {options.out}")
-    return 0
 
 
 def exam_text(found: dict[str, Any]) -> str:

@@ -15,11 +15,9 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import reduce
-from multiprocessing import get_context
 from operator import add
 from pathlib import Path
 from typing import Any
@@ -30,10 +28,10 @@ from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from facelearn.data import SyntheticFaces
 from facelearn.files import whole, write_whole
+from facelearn.grid import complete
 from facelearn.real_faces import recipe, systems
 from facelearn.real_faces.descriptors import DESCRIPTORS
 from facelearn.real_faces.rotation import Faces, Rotation, Scores, load, load_orl, measure, tar
@@ -98,6 +96,9 @@ class Run:
         where = "" if rotation is None else f"_rotation{rotation.held_out + 1}"
         return self.folder / "nets" / f"{loss}_seed{seed}{where}.safetensors"
 
+    def scored_file(self, loss: str, seed: int) -> Path:
+        return self.folder / "scored" / f"{loss}_seed{seed}.json"
+
     def train(self, loss: str, seed: int, rotation: Rotation | None) -> None:
         """Train a net and store what it makes of all images, unless that is there."""
         path = self.net_file(loss, seed, rotation)
@@ -140,7 +141,7 @@ class Run:
 
     def score(self, loss: str, seed: int) -> None:
         """Score all systems that the nets of this loss and seed take part in, unless it is done."""
-        path = self.folder / "scored" / f"{loss}_seed{seed}.json"
+        path = self.scored_file(loss, seed)
         if path.exists():
             return
         found = self.classical() if loss == CLASSICAL else self.net_systems(loss, seed)
@@ -238,26 +239,15 @@ def compare_lfw(
     if unknown or seeds < 1:
         found = f"losses {unknown}" if unknown else f"seeds {seeds}"
         raise ValueError(f"losses, seeds: {found}; expected some of {', '.join(recipe.LOSSES)}, and 1 or more")
-    if jobs < 1:
-        raise ValueError(f"jobs: {jobs}; expected 1 or more")
-    cells = [(loss, seed) for seed in range(seeds) for loss in (*losses, *CONTROLS)]
     settings = settings or Settings()
     work = Run(run, load(folder), settings, load_orl())
-    bar = tqdm(total=len(cells), disable=not show_progress(progress))
-    with threads(1), bar:
+    cells = {f"{loss} seed {seed}": (loss, seed) for seed in range(seeds) for loss in (*losses, *CONTROLS)}
+    there = {name for name, cell in cells.items() if work.scored_file(*cell).exists()}
+    say = print if show_progress(progress) else lambda _: None
+    finish, start = (work.finish, None) if jobs == 1 else (_finish, (_start, (run, folder, settings)))
+    with threads(1):
         work.score(CLASSICAL, 0)
-        if jobs == 1:
-            for cell in cells:
-                work.finish(*cell)
-                bar.update()
-            return stored_lines(run)
-        with ProcessPoolExecutor(jobs, get_context("spawn"), _start, (run, folder, settings)) as pool:
-            try:
-                for done in as_completed([pool.submit(_finish, *cell) for cell in cells]):
-                    done.result()
-                    bar.update()
-            finally:
-                pool.shutdown(cancel_futures=True)
+        complete(cells, finish, lambda *_: None, there=there, jobs=jobs, start=start, say=say)
     return stored_lines(run)
 
 

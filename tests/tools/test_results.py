@@ -49,18 +49,6 @@ def course(tmp_path, monkeypatch):
         del sys.modules[name]
 
 
-@pytest.fixture
-def in_process(monkeypatch):
-    """Run the pairs here and in order, without the seconds that new processes cost."""
-
-    def measure_all(course, name, missing, partial, total, jobs):
-        for setting, seed in missing:
-            partial.add(results._key(setting, seed), results.measure(course, name, setting, seed))
-
-    monkeypatch.setattr(results, "_measure_all", measure_all)
-    monkeypatch.setenv("FACELEARN_BUDGET", "full")
-
-
 def log(course):
     path = course.parent / "log"
     return path.read_text().splitlines() if path.exists() else []
@@ -76,7 +64,7 @@ def test_killed_and_failed_runs_go_on_where_they_stopped(course, capfd):
     """With real processes: a failing row keeps the others, and the next call makes what is missing, no more."""
     partial = course / "results" / "90_line.partial.jsonl"
     (course.parent / "log.broken").touch()
-    assert results.main(["90", "--jobs", "1", "--course", str(course)]) == 1
+    assert results.main(["90", "--jobs", "2", "--course", str(course)]) == 1
     error = capfd.readouterr().err
     assert error.startswith("90_line: slope=2.0 shape=[1, 2] seed=1: ArithmeticError: diverged\n")
     assert "Traceback" not in error
@@ -88,7 +76,7 @@ def test_killed_and_failed_runs_go_on_where_they_stopped(course, capfd):
     partial.write_text(partial.read_text() + '{"version": "half a li')  # killed while writing
     (course.parent / "log.broken").unlink()
     before = len(log(course))
-    assert results.main(["90", "--jobs", "1", "--course", str(course)]) == 0
+    assert results.main(["90", "--jobs", "2", "--course", str(course)]) == 0
     assert f"6 runs, {len(kept)} of them done" in capfd.readouterr().out
     assert len(log(course)) - before == 6 - len(kept)
     assert not partial.exists()
@@ -97,8 +85,8 @@ def test_killed_and_failed_runs_go_on_where_they_stopped(course, capfd):
     assert list(table["seed"]) == [0, 1, 2] * 2
 
 
-def test_the_table(course, in_process, monkeypatch):
-    assert results.main(["90_line", "--course", str(course)]) == 0
+def test_the_table(course, monkeypatch):
+    assert results.main(["90_line", "--jobs", "1", "--course", str(course)]) == 0
     table = pd.read_csv(course / "results" / "90_line.csv")
     columns = ["slope", "shape", "seed", "height", "fine", "settings_hash", "device", "torch", "seconds"]
     assert list(table) == columns
@@ -112,18 +100,38 @@ def test_the_table(course, in_process, monkeypatch):
     assert [path.name for path in (course / "results").iterdir()] == ["90_line.csv"]
 
 
-def test_a_table_that_is_up_to_date_is_not_made_again(course, in_process, capsys):
+def test_a_table_that_is_up_to_date_is_not_made_again(course, capsys):
     for arguments in ([], [], ["--fresh"]):
-        assert results.main([*arguments, "90", "--course", str(course)]) == 0
+        assert results.main([*arguments, "90", "--jobs", "1", "--course", str(course)]) == 0
     assert "up to date" in capsys.readouterr().out
     assert len(log(course)) == 12  # the first and the fresh one
 
 
-def test_a_changed_setting_makes_the_table_again(course, in_process):
-    assert results.main(["90", "--course", str(course)]) == 0
+@pytest.mark.parametrize("lost", ["a row", "the end of a row", "a row of several", "a column", "rows of one seed"])
+def test_a_table_cut_short_is_made_whole_again(course, lost):
+    if lost == "a row of several":
+        edit(course, "return {", 'return [{"epoch": e} for e in range(3)]\n    return {')
+    assert results.main(["90", "--jobs", "1", "--course", str(course)]) == 0
+    table = course / "results" / "90_line.csv"
+    whole = table.read_text()
+    lines = whole.splitlines(keepends=True)
+    cut = {
+        "a row": lines[:-1],
+        "a row of several": lines[:-1],
+        "the end of a row": [*lines[:-1], lines[-1][:-3]],
+        "a column": [line.partition(",")[2] for line in lines],
+        "rows of one seed": [*lines[:1], *(line for line in lines[1:] if '",2,' not in line)],
+    }[lost]
+    table.write_text("".join(cut))
+    assert results.main(["90", "--jobs", "1", "--course", str(course)]) == 0
+    assert len(table.read_text().splitlines()) == len(lines)
+
+
+def test_a_changed_setting_makes_the_table_again(course):
+    assert results.main(["90", "--jobs", "1", "--course", str(course)]) == 0
     edit(course, '"seeds": [0, 1, 2]', '"seeds": [0, 1]')
     del sys.modules["experiments.line"]
-    assert results.main(["90", "--course", str(course)]) == 0
+    assert results.main(["90", "--jobs", "1", "--course", str(course)]) == 0
     assert len(pd.read_csv(course / "results" / "90_line.csv")) == 4
 
 
@@ -145,9 +153,9 @@ def test_a_torn_line_does_not_swallow_the_next(tmp_path):
     assert set(results.Partial(path, "v").rows) == {"first", "second"}
 
 
-def test_a_run_may_return_several_rows(course, in_process):
+def test_a_run_may_return_several_rows(course):
     edit(course, 'return {"height"', 'return [{"epoch": e, "loss": seed + e} for e in range(2)]\n    return {"height"')
-    assert results.main(["90", "--course", str(course)]) == 0
+    assert results.main(["90", "--jobs", "1", "--course", str(course)]) == 0
     table = pd.read_csv(course / "results" / "90_line.csv")
     assert list(table["epoch"]) == [0, 1] * 6
     assert list(table["loss"][:4]) == [0, 1, 1, 2]
@@ -167,9 +175,9 @@ def test_a_run_may_return_several_rows(course, in_process):
         ('CHAPTER = "90_line"', 'CHAPTER = "90_curve"', "CHAPTER is '90_curve', expected NN_line"),
     ],
 )
-def test_what_is_wrong_with_an_experiment_is_said(course, in_process, capsys, old, new, message):
+def test_what_is_wrong_with_an_experiment_is_said(course, capsys, old, new, message):
     edit(course, old, new)
-    assert results.main(["--course", str(course)]) == 1
+    assert results.main(["--jobs", "1", "--course", str(course)]) == 1
     assert message in capsys.readouterr().err
     assert not (course / "results" / "90_line.csv").exists()
 
