@@ -25,9 +25,8 @@ from torch import nn
 from facelearn import cli, comparing, losses, models, nets, runs
 from facelearn.data import SyntheticFaces, standard
 from facelearn.data.named import strangers
-from facelearn.measuring import numbers
 from facelearn.training import ShiftAndGain, embed, fit, seed_everything
-from facelearn.verification import all_pairs, evaluate_pairs, fold_pairs
+from facelearn.verification import all_pairs, evaluate_pairs
 from facelearn.words import parse
 
 FEW = "synthetic:identities=8,images_per_identity=6,seed=3"
@@ -219,15 +218,6 @@ def test_what_a_kill_within_the_first_write_leaves_is_no_run(tmp_path: Path) -> 
     assert train(tmp_path / "run", epochs=1) == 0
 
 
-def test_all_pairs_have_no_accuracy_and_balanced_ones_do() -> None:
-    labels = torch.arange(20).repeat_interleave(3)
-    embeddings = torch.eye(20)[labels]
-    assert "accuracy" not in numbers(evaluate_pairs(embeddings, *all_pairs(labels), identities=labels))["numbers"]
-    pairs, same, folds = fold_pairs(labels, per_fold=6)
-    balanced = evaluate_pairs(embeddings, pairs, same, folds=folds)
-    assert numbers(balanced, resamples=0)["numbers"]["accuracy"]["value"] == 1
-
-
 def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
     assert run() == 0
     assert "facelearn compare --losses" in capsys.readouterr().out
@@ -415,6 +405,11 @@ def test_compare_pairs_by_seed(
         (loss, seed) for seed in ("100", "101") for loss in ("softmax", "arcface")
     ]
     assert runs.config(tmp_path / "softmax-101").data.endswith("seed=101")
+    for row in table:
+        folder = next(tmp_path.glob(f"{row['loss'].partition(':')[0]}*-{row['seed']}"))
+        strange = few_strangers(f"synthetic:seed={row['seed']}", "open")
+        eer = evaluate_pairs(embed(runs.load(folder), strange), *all_pairs(strange.labels)).eer
+        assert float(row["eer"]) == pytest.approx(eer)
     difference = [100 * (float(table[i + 1]["eer"]) - float(table[i]["eer"])) for i in (0, 2)]
     assert f"{np.mean(difference):+.2f} ± {12.706 * np.std(difference, ddof=1) / 2**0.5:.2f}"[:6] in told
     assert run(*words) == 0  # from what is there
@@ -423,6 +418,11 @@ def test_compare_pairs_by_seed(
     assert run("compare", "--runs", *both, "--on", "synthetic:identities=12", "--resamples", 20) == 0
     assert "by a bootstrap of people shared by both" in capsys.readouterr().out
     assert run(*words[:6], "--data", "digits", "--out", tmp_path) == 2
+    capsys.readouterr()
+    for last, told in (("arcface:margn=1", "arcface has no margn"), ("arcface:scale=-1", "scale=-1")):
+        assert run("compare", "--losses", "softmax", last, "--out", tmp_path / "new") == 2
+        assert told in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()  # said before the first loss was trained
 
 
 def test_render_exports_and_draws_sheets(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -482,14 +482,18 @@ def test_images_on_disk_train_and_insightface_pairs_are_measured(
 
 
 def test_digits_train_and_the_experiment_on_real_faces_has_its_own_options(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["--data", "digits", "--net", "digit", "--dim", 2, "--loss", "softmax", "--epochs", 2, "--no-augment"]
     assert run("train", "--run", tmp_path / "digits", *words) == 0
     assert losses_of(tmp_path / "digits")[1] < losses_of(tmp_path / "digits")[0]
     pytest.importorskip("skimage")
-    monkeypatch.setattr(sys, "argv", ["facelearn"])  # restored afterwards
-    with pytest.raises(SystemExit) as caught:
-        run("compare", "--data", "lfw", "--help")
-    assert caught.value.code == 0
-    assert "usage: facelearn compare --data lfw" in capsys.readouterr().out
+    for words in (["--data", "lfw", "--help"], ["--help", "--data=lfw"]):
+        with pytest.raises(SystemExit) as caught:
+            run("compare", *words)
+        assert caught.value.code == 0
+        assert "usage: facelearn compare --data lfw" in capsys.readouterr().out
+    assert run("compare", "--data", "lfw", "--losses", "softmax", "no", "--run", tmp_path / "lfw") == 2
+    told = capsys.readouterr().err
+    assert told.startswith("facelearn compare: error: losses, seeds: losses ['no']; expected some of softmax")
+    assert told.count("\n") == 1

@@ -1,7 +1,6 @@
 """The experiment in miniature, on drawn faces in LFW's files: what is kept, repeated, refused and printed."""
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -111,7 +110,6 @@ def test_command_prints_the_table_and_writes_it(
     run: Path, lfw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("facelearn.real_faces.experiment.Settings", lambda: SMALL)
-    monkeypatch.setattr(sys, "argv", ["facelearn compare --data lfw"])
     given = ["--folder", str(lfw), "--run", str(run), "--losses", *LOSSES, "--seeds", "2"]
     assert main([*given, "--csv", str(tmp_path / "table.csv")]) == 0
     printed = capsys.readouterr().out

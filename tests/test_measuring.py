@@ -1,0 +1,62 @@
+"""What a net is measured on: which people, which way up, which file it came from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from facelearn.data import ImageSet, named
+from facelearn.measuring import evaluate, numbers
+from facelearn.verification import all_pairs, evaluate_pairs, fold_pairs
+
+
+class Pixels(nn.Module):
+    """Four corners of an image as its embedding."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one = nn.Parameter(torch.ones(1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        corners = [images[:, 0, y, x] for y in (0, -1) for x in (0, -1)]
+        return torch.stack(corners, 1) * self.one + 1.5
+
+
+def test_flip_adds_the_mirror_image_which_stands_upright() -> None:
+    generator = torch.Generator().manual_seed(0)
+    data = ImageSet(
+        torch.randint(0, 256, (40, 1, 6, 5), generator=generator, dtype=torch.uint8),
+        torch.arange(10).repeat_interleave(4),
+    )
+    top_left, top_right, low_left, low_right = Pixels()(data.images / 127.5 - 1).unbind(1)
+    both = torch.stack([top_left + top_right, top_right + top_left, low_left + low_right, low_right + low_left], 1)
+    expected = evaluate_pairs(both, *all_pairs(data.labels))
+    found = evaluate(Pixels(), data, flip=True)
+    assert found.eer == pytest.approx(expected.eer)
+    assert found.auc == pytest.approx(expected.auc, abs=1e-6)
+    assert found.auc != pytest.approx(evaluate(Pixels(), data).auc, abs=1e-3)
+    on_disk = [(image / 127.5 - 1, 0) for image in data.images]
+    with pytest.raises(ValueError, match=r"flip: list has no \.images; expected a set in memory"):
+        evaluate(Pixels(), on_disk, flip=True)
+
+
+@pytest.mark.parametrize("split", ["tune", "open"])
+def test_strangers_are_as_large_and_hard_as_the_faces_trained_on(split: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, dict[str, Any]]] = []
+    monkeypatch.setattr(named, "standard", lambda name, **changes: asked.append((name, changes)))
+    named.strangers("synthetic:identities=8,images_per_identity=3,difficulty=0.9,size=48,seed=7,kinship=0.2", split)
+    named.strangers("synthetic", split)
+    assert asked == [(split, {"difficulty": 0.9, "size": 48, "seed": 7}), (split, {})]
+    assert named.strangers("digits", split) is None
+
+
+def test_all_pairs_have_no_accuracy_and_balanced_ones_do() -> None:
+    labels = torch.arange(20).repeat_interleave(3)
+    embeddings = torch.eye(20)[labels]
+    assert "accuracy" not in numbers(evaluate_pairs(embeddings, *all_pairs(labels), identities=labels))["numbers"]
+    pairs, same, folds = fold_pairs(labels, per_fold=6)
+    balanced = evaluate_pairs(embeddings, pairs, same, folds=folds)
+    assert numbers(balanced, resamples=0)["numbers"]["accuracy"]["value"] == 1
