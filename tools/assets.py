@@ -14,18 +14,17 @@ import sys
 import tempfile
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))  # also when started as a script
+from tools.chapters import Failed, chosen, reports
+from tools.results import ENVIRONMENT, chapters_with_experiments, load
 
-from tools.chapters import Failed, chosen, reports  # noqa: E402
-from tools.results import ENVIRONMENT, chapters_with_experiments, load  # noqa: E402
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def draw(course: Path, name: str) -> list[Path]:
     """Draw one chapter's assets and return their paths."""
     from facelearn import figures
 
-    experiment = load(course, name)
+    experiment = load(course, name[3:])
     if not hasattr(experiment, "assets"):
         return []
     target = course / "assets"

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import sys
 from collections.abc import Iterator
 from itertools import combinations
 from pathlib import Path
@@ -21,11 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))  # also when started as a script
-
-from facelearn import figures  # noqa: E402
-from facelearn.files import write_whole  # noqa: E402
+from facelearn import figures
+from facelearn.files import write_whole
 
 Array = NDArray[np.float64]
 VISION: dict[str, Array] = {

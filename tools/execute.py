@@ -23,12 +23,10 @@ from typing import Any
 import nbformat
 from nbclient import NotebookClient
 
+from tools import chapters
+from tools.chapters import Cell, Failed, chosen
+
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))  # also when started as a script
-
-from tools import chapters  # noqa: E402
-from tools.chapters import Cell, Failed, chosen  # noqa: E402
-
 CELL_SECONDS = 600  # a cell that takes longer hangs
 STORED_BUDGET = "cpu"
 BUDGETS = ("smoke", "cpu", "full")

@@ -23,12 +23,10 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from tools import chapters
+from tools.chapters import Cell, Failed
+
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))  # also when started as a script
-
-from tools import chapters  # noqa: E402
-from tools.chapters import Cell, Failed  # noqa: E402
-
 NOTEBOOK_BYTES, FIGURE_BYTES = 1_000_000, 150_000
 LOCK_COLUMNS = ["chapter", "cell", "en", "zh", "reviewer"]
 TIMESTAMPS = {"execution", "ExecuteTime"}

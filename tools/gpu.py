@@ -23,12 +23,10 @@ from pathlib import Path
 
 import torch
 
+from tools import chapters
+from tools.chapters import Chapter
+
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))  # also when started as a script
-
-from tools import chapters  # noqa: E402
-from tools.chapters import Chapter  # noqa: E402
-
 FIELDS = ("chapter", "outcome", "verdicts", "budget", "seconds", "device", "torch")
 
 

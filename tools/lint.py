@@ -17,13 +17,12 @@ from itertools import groupby, takewhile
 from pathlib import Path
 from typing import NamedTuple
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))  # also when started as a script
+from tools import chapters, references
+from tools.chapters import HEADINGS, Cell, Chapter, Page
+from tools.prose import HAN, Problems, chinese, count_words, glossary, latex, untouched
+from tools.urls import fix_urls, stale_urls, text_files
 
-from tools import chapters, references  # noqa: E402
-from tools.chapters import HEADINGS, Cell, Chapter, Page  # noqa: E402
-from tools.prose import HAN, Problems, chinese, count_words, glossary, latex, untouched  # noqa: E402
-from tools.urls import fix_urls, stale_urls, text_files  # noqa: E402
+ROOT = Path(__file__).resolve().parents[1]
 
 
 class Limits(NamedTuple):

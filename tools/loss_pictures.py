@@ -15,14 +15,12 @@ import argparse
 import csv
 import io
 import os
-import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # as the course's other pictures: the same bits, whatever the cores
 os.environ.setdefault("MPLBACKEND", "agg")
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "course")]  # also when started as a script
 
 import torch  # noqa: E402
 from matplotlib import pyplot as plt  # noqa: E402

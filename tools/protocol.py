@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import importlib
 import json
 import os
 import sys
@@ -22,18 +21,16 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from tools import protocol_page
+from tools.results import ENVIRONMENT, Row, load
+
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "course")]  # also when started as a script
-
-from tools import protocol_page  # noqa: E402
-from tools.results import ENVIRONMENT, Row  # noqa: E402
-
 KEY = ("loss", "setting", "split", "seed")
 Job = tuple[dict[str, Any], str, int]  # recipe, split, seed
 
 
 def experiment() -> ModuleType:
-    return importlib.import_module("experiments.protocol")
+    return load(ROOT / "course", "protocol")
 
 
 # ---- resumable tables -----------------------------------------------------------------------------------------------

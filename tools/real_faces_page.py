@@ -9,14 +9,12 @@ The prose of the pages is written by people. What follows from numbers stands be
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))  # also when started as a script
 
 LANGUAGES = ("en", "zh")
 MARKED = re.compile(r"(<!-- real:(\w+) -->\n).*?(<!-- /real -->)", re.S)

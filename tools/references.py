@@ -12,11 +12,9 @@ import re
 import sys
 from pathlib import Path
 
+from tools import chapters
+
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))  # also when started as a script
-
-from tools import chapters  # noqa: E402
-
 ENTRY = re.compile(r"^@(\w+)\{([\w-]+),\n(.*?)^\}", re.M | re.S)
 FIELD = re.compile(r"^\s*(\w+)\s*=\s*\{(.*)\},?\s*$", re.M)
 NEEDED = {"title", "author", "year"}

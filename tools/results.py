@@ -31,10 +31,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))  # also when started as a script
+from tools.chapters import Failed, chosen, reports
 
-from tools.chapters import Failed, chosen, reports  # noqa: E402
+ROOT = Path(__file__).resolve().parents[1]
 
 # Set before torch is imported: one thread a process, and the experiment at its full size.
 ENVIRONMENT = {"FACELEARN_BUDGET": "full", "FACELEARN_PROGRESS": "0"} | dict.fromkeys(
@@ -58,11 +57,11 @@ def chapters_with_experiments(course: Path) -> dict[str, Path]:
     return dict(sorted(found.items()))
 
 
-def load(course: Path, name: str) -> ModuleType:
-    """Import a chapter's experiment as its notebook does, as `experiments.<stem>`."""
+def load(course: Path, stem: str) -> ModuleType:
+    """Import an experiment as notebooks do, as `experiments.<stem>`."""
     if str(course) not in sys.path:
         sys.path.insert(0, str(course))
-    return importlib.import_module(f"experiments.{name[3:]}")
+    return importlib.import_module(f"experiments.{stem}")
 
 
 def plan(experiment: ModuleType, name: str) -> list[tuple[Row, int]]:
@@ -91,7 +90,7 @@ def measure(course: Path, name: str, setting: Row, seed: int) -> list[Row]:
     from facelearn import lesson
 
     torch.set_num_threads(1)
-    experiment = load(course, name)
+    experiment = load(course, name[3:])
     extra = {"budget": "full"} if "budget" in inspect.signature(experiment.run).parameters else {}
     start = time.perf_counter()
     try:
@@ -167,7 +166,7 @@ def full_run(course: Path, name: str, jobs: int = 2, fresh: bool = False) -> Pat
     from facelearn.grid import complete
     from facelearn.lesson import settings_hash
 
-    experiment = load(course, name)
+    experiment = load(course, name[3:])
     pairs = plan(experiment, name)
     table = course / "results" / f"{name}.csv"
     table.parent.mkdir(exist_ok=True)

@@ -20,11 +20,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tools import chapters, site_pages
+
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))  # also when started as a script
-
-from tools import chapters, site_pages  # noqa: E402
-
 COURSE, SITE = ROOT / "course", ROOT / "course" / "site"
 LANGUAGES = ("en", "zh")
 MADE = {

@@ -38,12 +38,10 @@ from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
+from tools import chapters, prose
+from tools.chapters import HEADINGS, Cell, Chapter, Failed, Page
+
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))  # also when started as a script
-
-from tools import chapters, prose  # noqa: E402
-from tools.chapters import HEADINGS, Cell, Chapter, Failed, Page  # noqa: E402
-
 LEAST, MOST = 12, 20  # slides of a deck, the title not counted
 SHOW = re.compile(r"^show:[ \t]*(.*?)[ \t]*$", re.M)
 STYLE = HtmlFormatter(style="a11y-high-contrast-light", nowrap=True, noclasses=True)

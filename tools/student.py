@@ -26,7 +26,6 @@ from typing import Any
 import nbformat
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))  # also when started as a script
 
 from tools import chapters  # noqa: E402
 from tools.chapters import Chapter, Exercise, Failed, Page  # noqa: E402

@@ -16,16 +16,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from facelearn import runs
+from facelearn.data import standard
+from facelearn.data.face_renderer import VERSION
+from facelearn.measuring import evaluate, numbers
+from facelearn.nets import save_net
+from facelearn.recipe import Recipe
+
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))  # also when started as a script
-
-from facelearn import runs  # noqa: E402
-from facelearn.data import standard  # noqa: E402
-from facelearn.data.face_renderer import VERSION  # noqa: E402
-from facelearn.measuring import evaluate, numbers  # noqa: E402
-from facelearn.nets import save_net  # noqa: E402
-from facelearn.recipe import Recipe  # noqa: E402
-
 LOSSES = ("softmax", "triplet", "cosface", "arcface")
 TRAINING: dict[str, Any] = {"epochs": 20, "seed": 0, "eval_every": 0}
 RESAMPLES = 500

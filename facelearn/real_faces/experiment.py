@@ -239,6 +239,8 @@ def compare_lfw(
     if unknown or seeds < 1:
         found = f"losses {unknown}" if unknown else f"seeds {seeds}"
         raise ValueError(f"losses, seeds: {found}; expected some of {', '.join(recipe.LOSSES)}, and 1 or more")
+    if jobs < 1:
+        raise ValueError(f"jobs: {jobs}; expected 1 or more")
     settings = settings or Settings()
     work = Run(run, load(folder), settings, load_orl())
     cells = {f"{loss} seed {seed}": (loss, seed) for seed in range(seeds) for loss in (*losses, *CONTROLS)}
