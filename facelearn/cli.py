@@ -175,6 +175,8 @@ def make_parser() -> argparse.ArgumentParser:
     compare.add_argument("--out", type=Path, default=Path("runs/compare"), help="folder of the runs (runs/compare)")
     _training_options(compare, for_compare=True)
     _measuring_options(compare)
+    for command in (train, evaluate, compare):
+        command.add_argument("--device", help="cpu, cuda, cuda:1, mps ... (default: cuda where there is one)")
     render = _command(commands, "render", RENDER, RENDER_EXAMPLES)
     render.add_argument("--out", type=Path, help="folder to write; must not hold anything yet")
     render.add_argument("--sheet", type=Path, help="write a contact sheet as PNG")
@@ -290,7 +292,8 @@ def _train(options: argparse.Namespace) -> None:
         settings = stored
     else:
         settings = runs.Settings(**given)
-    records = runs.train(options.run, settings, progress=options.progress, workers=options.workers, say=_say)
+    how = {"progress": options.progress, "workers": options.workers, "device": options.device}
+    records = runs.train(options.run, settings, say=_say, **how)
     if distributed.rank() == 0:
         print(f"{options.run}: {len(records)} epochs, loss {records[-1]['loss']:.4f}; model.safetensors holds the net")
 
@@ -336,10 +339,12 @@ def _from_recipes(path: Path, loss: str, pk_given: bool) -> dict[str, Any]:
 
 def _evaluate(options: argparse.Namespace) -> None:
     from facelearn import measuring
+    from facelearn.training import best_device
 
+    best_device(options.device)  # before faces are drawn
     net, size = _net(options)
     name, target = _target(options, size)
-    measured = measuring.evaluate(net, target, flip=options.flip)
+    measured = measuring.evaluate(net, target, flip=options.flip, device=options.device)
     found = measuring.numbers(measured, resamples=options.resamples)
     print(f"{options.run or options.weights} on {name}: {measuring.table(found)}")
     folder = options.out or options.run
@@ -383,9 +388,12 @@ def _target(options: argparse.Namespace, size: int) -> tuple[str, Any]:
 
 def _compare(options: argparse.Namespace) -> None:
     from facelearn import comparing
+    from facelearn.training import best_device
 
+    best_device(options.device)
     if options.runs:
-        comparing.compare_runs(options.runs, lambda size: _target(options, size), options.flip, options.resamples, _say)
+        how = {"flip": options.flip, "resamples": options.resamples, "device": options.device}
+        comparing.compare_runs(options.runs, lambda size: _target(options, size), say=_say, **how)
         return
     if options.on != "synthetic":
         raise ValueError(f"--on: {options.on!r} with --losses; expected none, each seed is measured on its own people")
@@ -396,7 +404,7 @@ def _compare(options: argparse.Namespace) -> None:
         if options.recipes:
             recipes[loss] |= _from_recipes(options.recipes, loss, "pk" in given)
     seeds = range(options.first_seed, options.first_seed + options.seeds)
-    comparing.compare_losses(options.out, recipes, seeds, options.progress, _say)
+    comparing.compare_losses(options.out, recipes, seeds, options.progress, _say, options.device)
 
 
 def _compare_real(arguments: list[str]) -> None:

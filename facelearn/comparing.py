@@ -16,7 +16,7 @@ from facelearn.files import write_whole
 from facelearn.grid import complete
 from facelearn.lesson import interval
 from facelearn.measuring import evaluate, numbers, table
-from facelearn.nets import image_size
+from facelearn.nets import image_size, load_net
 from facelearn.verification import VerificationResult, compare
 from facelearn.words import parse, spell
 
@@ -29,6 +29,7 @@ def compare_losses(
     seeds: Sequence[int],
     progress: bool | None = None,
     say: Callable[[str], None] = print,
+    device: str | None = None,
 ) -> pd.DataFrame:
     """Train every loss with every seed in run folders below `out`, and measure each on strangers of its seed.
 
@@ -54,10 +55,11 @@ def compare_losses(
         folder = out / f"{re.sub(r'[^A-Za-z0-9.+=,-]+', '_', name)}-{settings.seed}"
         if first:
             say(f"{name}, seed {settings.seed}: {folder}")
-        runs.train(folder, settings, progress=progress, say=lambda text: say(f"  {text}"))
+        runs.train(folder, settings, progress=progress, device=device, say=lambda text: say(f"  {text}"))
         if not first:
             return {}
-        found = numbers(evaluate(runs.load(folder), strangers(settings.data, "open")), resamples=0)["numbers"]
+        measured = evaluate(runs.load(folder), strangers(settings.data, "open"), device=device)
+        found = numbers(measured, resamples=0)["numbers"]
         return {"loss": name, "seed": settings.seed, **{m: found[m]["value"] for m in MEASURES if m in found}}
 
     complete(cells, work, rows.__setitem__, say=say if first else lambda _: None)
@@ -118,16 +120,22 @@ def compare_runs(
     flip: bool = False,
     resamples: int = 200,
     say: Callable[[str], None] = print,
+    device: str | None = None,
 ) -> dict[str, VerificationResult]:
     """Measure finished runs on one set, and the differences to the first with a paired bootstrap over people.
 
-    target: from the size of the first net's images (32 where any will do) to a name and the set. Returns the results.
+    target: from the size of a net's images (32 where any will do) to a name and the set; each run is measured on images
+    of its own size. Returns the results.
     """
-    nets = {str(folder): runs.load(folder) for folder in folders}
-    name, images = target(image_size(runs.model_file(folders[0])))
-    results = {folder: evaluate(net, images, flip=flip) for folder, net in nets.items()}
-    for folder, result in results.items():
-        say(f"{folder} on {name}: {table(numbers(result, resamples=resamples))}")
+    files = {str(folder): runs.model_file(folder) for folder in folders}
+    sets = {size: target(size) for size in dict.fromkeys(map(image_size, files.values()))}
+    results = {}
+    for folder, file in files.items():
+        size = image_size(file)
+        name, images = sets[size]
+        results[folder] = evaluate(load_net(file), images, flip=flip, device=device)
+        drawn = f" at {size} pixels" if len(sets) > 1 else ""
+        say(f"{folder} on {name}{drawn}: {table(numbers(results[folder], resamples=resamples))}")
     (base, reference), *others = results.items()
     say(f"\ndifferences to {base}, by a bootstrap of people shared by both")
     for folder, result in others:

@@ -7,26 +7,31 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from facelearn.files import write_json
-from facelearn.training import embed
+from facelearn.training import best_device, embed
 from facelearn.verification import VerificationResult, all_pairs, evaluate_pairs
 
 FARS = (1e-1, 1e-2, 1e-3, 1e-4)
 
 
-def evaluate(net: nn.Module, target: Any, *, flip: bool = False) -> VerificationResult:
+def evaluate(
+    net: nn.Module, target: Any, *, flip: bool = False, device: str | torch.device | None = None
+) -> VerificationResult:
     """Measure a net on a set with `.pairs`, `.same` (LFW and the like), or else on all pairs of a labelled set.
 
     flip: embed the mirrored image, too, and add the two embeddings, as is usual for published numbers.
+    device: CUDA where there is one, unless named; the net stays on it.
     """
-    embeddings = embed(net, target)
+    device = best_device(device)
+    embeddings = embed(net, target, device=device)
     if flip:
         images = getattr(target, "images", None)
         if not isinstance(images, Tensor):
             raise ValueError(f"flip: {type(target).__name__} has no .images; expected a set in memory")
-        embeddings = embeddings + embed(net, images.flip(3))
+        embeddings = embeddings + embed(net, images.flip(3), device=device)
     if not hasattr(target, "pairs"):
         return evaluate_pairs(embeddings, *all_pairs(target.labels), identities=target.labels)
     persons = target.labels[target.pairs]  # (P, 2)

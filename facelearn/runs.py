@@ -34,7 +34,7 @@ from facelearn.measuring import evaluate, numbers, write_evaluation
 from facelearn.models import net_from
 from facelearn.nets import load_net, save_net
 from facelearn.recipe import Recipe
-from facelearn.training import ShiftAndGain, embed, fit, seed_everything
+from facelearn.training import ShiftAndGain, best_device, embed, fit, seed_everything
 from facelearn.verification import all_pairs, evaluate_pairs
 
 NETS = ("small", "digit", "iresnet18", "iresnet34", "iresnet50", "iresnet100", "iresnet200")
@@ -111,13 +111,16 @@ def train(
     *,
     progress: bool | None = None,
     workers: int = 0,
+    device: str | torch.device | None = None,
     say: Callable[[str], None] = print,
 ) -> list[Record]:
     """Train in `folder`, or go on with what is there; returns one record per epoch.
 
     On several processes (see `facelearn.distributed`) all call this, and the first writes. ValueError where the folder
     holds a run of other settings or something else, and for settings that cannot work; then no new folder is left.
+    device: as for `fit`, which decides the last digits of the numbers and is no setting.
     """
+    device = best_device(device)
     if settings.eval_every < 0:
         raise ValueError(f"eval_every: {settings.eval_every}; expected 0 (never) or more epochs")
     run, first = Path(folder), distributed.rank() == 0
@@ -161,6 +164,7 @@ def train(
             weight_decay=settings.weight_decay, seed=settings.seed, augment=augment, batches=settings.recipe.batches,
             on_step=on_step, on_epoch=on_epoch, amp=amp, channels_last=settings.channels_last,
             checkpoint=run / "checkpoint.safetensors", progress=progress, workers=workers,
+            device=device,
         )  # fmt: skip
     except BaseException:
         if first and not begun and not (run / "checkpoint.safetensors").exists():
@@ -173,7 +177,7 @@ def train(
         save_net(run / "model.safetensors", net, words, more)
         _draw_losses(run, records, settings)
         if tune is not None and not (run / "evaluation_open.json").exists():
-            result = evaluate(net, strangers(settings.data, "open"))
+            result = evaluate(net, strangers(settings.data, "open"), device=device)
             path = write_evaluation(run, "open", result, numbers(result, resamples=0))
             say(f"EER on people of the split open: {result.eer:.2%}; more in {path}")
 

@@ -99,7 +99,7 @@ def fit(
     """
     _check_settings(data, epochs, batch_size, lr, weight_decay, seed, batches)
     _check_labels(data, loss)
-    device = _device(device)
+    device = best_device(device)
     half = _half_precision(amp, device)
     net.to(device), loss.to(device)
     layout = torch.channels_last if channels_last else torch.preserve_format
@@ -155,6 +155,7 @@ def fit(
                 own_draws = ranks.own_draws(_key(seed, step, "own"), device)
                 with own_draws, torch.autocast(device.type, half, enabled=half is not None):
                     embeddings = parallel(images)  # (B, d)
+                embeddings = _embeddings(embeddings, len(images))
                 if half is not None:
                     embeddings = embeddings.float()
                 embeddings, labels = ranks.gather(embeddings, labels)
@@ -299,7 +300,7 @@ def _embed(
         net.to(device).eval()
         feed = _load(_in_memory(data, device), plan, device)
         precision = _precision(net)
-        pairs = [(net(x.to(precision)).float().cpu(), y.cpu()) for x, y in feed]
+        pairs = [(_embeddings(net(x.to(precision)), len(x)).float().cpu(), y.cpu()) for x, y in feed]
     finally:
         for module, mode in modes.items():
             module.training = mode
@@ -431,10 +432,22 @@ def _length(data: Any) -> int:
     return len(data)
 
 
-def _device(device: str | torch.device | None) -> torch.device:
-    if device is None:
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(device)
+def best_device(named: str | torch.device | None = None) -> torch.device:
+    """CUDA where there is one, unless another device is named. ValueError for one that there is not."""
+    if named is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.empty(0, device=named).device
+    except (RuntimeError, AssertionError) as error:  # the latter from a torch without CUDA
+        raise ValueError(f"device: {str(named)!r} cannot be used here ({str(error).splitlines()[0]})") from error
+
+
+def _embeddings(returned: Any, count: int) -> Tensor:
+    """What a net returned, if it is an embedding of each image: some nets give lengths or logits beside it."""
+    if isinstance(returned, Tensor) and returned.ndim == 2 and len(returned) == count:
+        return returned
+    found = f"shape {tuple(returned.shape)}" if isinstance(returned, Tensor) else f"a {type(returned).__name__}"
+    raise ValueError(f"net: returned {found}; expected embeddings ({count}, d)")
 
 
 def _precision(net: nn.Module) -> torch.dtype:
@@ -481,9 +494,16 @@ def _name(thing: object) -> str:
 
 
 def _fingerprint(data: Any) -> dict[str, Any]:
-    """Length and, for sets in memory, a hash over all labels and about a thousand images."""
-    source = _in_memory(data, torch.device("cpu"))
-    if not isinstance(source, _InMemory):
-        return {"data": len(data)}
-    some = source.images[:: max(1, len(source.images) // 1000)]
-    return {"data": len(data), "data content": content_hash({"images": some, "labels": source.labels})[:16]}
+    """Length, and hashes over what a set says of itself: labels, names and files, and its images where it holds them.
+
+    The pictures of a set on disk are not read; its labels, names and files tell who was renamed, left out or put in.
+    """
+    found: dict[str, Any] = {"data": len(data)}
+    for name in ("images", "labels", "names", "files", "keys", "size", "channels"):
+        value = getattr(data, name, None)
+        if isinstance(value, Tensor):
+            found[f"data {name}"] = content_hash({name: value})[:16]
+        elif value is not None and not callable(value):
+            text = "\n".join(map(str, value)) if isinstance(value, Iterable) else str(value)
+            found[f"data {name}"] = content_hash({}, text)[:16]
+    return found

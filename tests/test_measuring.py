@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from facelearn.data import ImageSet, named
+from facelearn import cli, measuring, runs
+from facelearn.comparing import compare_runs
+from facelearn.data import ImageSet, SyntheticFaces, named, standard
 from facelearn.measuring import evaluate, numbers
+from facelearn.training import best_device
 from facelearn.verification import all_pairs, evaluate_pairs, fold_pairs
 
 
@@ -60,3 +64,50 @@ def test_all_pairs_have_no_accuracy_and_balanced_ones_do() -> None:
     pairs, same, folds = fold_pairs(labels, per_fold=6)
     balanced = evaluate_pairs(embeddings, pairs, same, folds=folds)
     assert numbers(balanced, resamples=0)["numbers"]["accuracy"]["value"] == 1
+
+
+def test_each_run_is_measured_at_the_size_it_was_trained_on(tmp_path: Path) -> None:
+    def target(size: int) -> tuple[str, SyntheticFaces]:
+        return "strangers", standard("open", identities=12, images_per_identity=4, size=size)
+
+    alone, said = {}, []
+    for size in (32, 48):
+        data = f"synthetic:identities=6,images_per_identity=4,size={size}"
+        settings = runs.Settings(data=data, width=2, dim=8, epochs=1, batch_size=8, eval_every=0)
+        runs.train(tmp_path / str(size), settings, progress=False, say=said.append)
+        alone[str(tmp_path / str(size))] = evaluate(runs.load(tmp_path / str(size)), target(size)[1])
+    folders = [tmp_path / "48", tmp_path / "32"]
+    found = compare_runs(folders, target, resamples=5, say=said.append)
+    assert list(found) == list(map(str, folders))
+    for folder, result in alone.items():
+        assert found[folder].auc == result.auc
+    assert any("48 on strangers at 48 pixels: " in line for line in said)
+    assert any("32: eer" in line or ("32: " in line and "not available" not in line) for line in said)
+
+
+@pytest.mark.parametrize("device", ["nowhere", "cuda:77"])
+def test_a_device_that_is_not_there_is_one_line_and_leaves_nothing(
+    device: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "run"
+    commands = (["train", "--run", folder], ["evaluate", "--weights", "arcface"], ["compare", "--losses", "softmax"])
+    for command, *words in commands:
+        out = ["--out", folder] if command == "compare" else []
+        assert cli.main([str(word) for word in (command, *words, *out, "--device", device)]) == 2
+        told = capsys.readouterr().err
+        assert told.startswith(f"facelearn {command}: error: device: '{device}' cannot be used here")
+        assert told.count("\n") == 1
+    assert not folder.exists()
+
+
+def test_cuda_is_used_where_there_is_one_unless_another_device_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert best_device().type == ("cuda" if torch.cuda.is_available() else "cpu")
+    assert best_device("cpu").type == "cpu"
+    asked = []
+    monkeypatch.setattr(measuring, "embed", lambda net, images, device: asked.append(device) or torch.rand(8, 3))
+    data = ImageSet(torch.zeros(8, 1, 4, 4, dtype=torch.uint8), torch.arange(4).repeat(2))
+    for there in (True, False):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
+        evaluate(Pixels(), data, flip=True)
+    evaluate(Pixels(), data, device="cpu")
+    assert [device.type for device in asked] == ["cuda", "cuda", "cpu", "cpu", "cpu"]

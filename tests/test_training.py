@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.utils.data import Dataset, TensorDataset
 
 from facelearn import training
+from facelearn.data.folder import ImageFolder
 from facelearn.data.image_set import ImageSet, to_float
 from facelearn.data.samplers import PKBatches
 from facelearn.models import SmallFaceNet
@@ -405,7 +407,8 @@ def again(
         ({"loss": Head(3, margin=0.5)}, "loss.margin: 0.0 there, 0.5 here"),
         ({"net": nn.Sequential(nn.Flatten(), nn.Linear(64, 3))}, "net.1.out_features: 6 there, 3 here"),
         ({"net": small_net(dropout=0.1)}, "net.3.p: 0.0 there, 0.1 here"),
-        ({"data": image_set(seed=1)}, "data content"),
+        ({"data": image_set(seed=1)}, "data images"),
+        ({"data": ImageSet(image_set().images, image_set().labels.flip(0))}, "data labels"),
         ({"data": image_set(n=32)}, "data: 64 there, 32 here"),
     ],
 )
@@ -414,6 +417,53 @@ def test_a_checkpoint_of_other_settings_is_refused(finished: Path, changed: dict
     with pytest.raises(ValueError, match=match) as caught:
         again(finished, **changed)
     assert str(finished) in str(caught.value)
+
+
+@pytest.mark.parametrize("change", ["renamed", "another file", "another size", "moved"])
+def test_people_on_disk_who_are_others_than_before_are_noticed(tmp_path: Path, change: str) -> None:
+    """Labels count the names in order: one folder renamed, and every class weight belongs to somebody else."""
+    data, root = image_set(), tmp_path / "faces"
+    for k, (image, label) in enumerate(zip(data.images, data.labels.tolist(), strict=True)):
+        (root / f"person {label}").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image[0].numpy()).save(root / f"person {label}" / f"{k}.png")
+    again(tmp_path / "c", data=ImageFolder(root, channels=1))
+    if change == "renamed":
+        (root / "person 0").rename(root / "somebody")
+    elif change == "another file":
+        (root / "person 0" / "0.png").rename(root / "person 0" / "99.png")
+    elif change == "moved":
+        root = root.rename(tmp_path / "elsewhere")
+        again(tmp_path / "c", data=ImageFolder(root, channels=1))
+        return
+    size, told = (8, "data size") if change == "another size" else (None, "data names|data files")
+    with pytest.raises(ValueError, match=f"written with other settings .*({told})"):
+        again(tmp_path / "c", data=ImageFolder(root, channels=1, size=size))
+
+
+class Two(nn.Module):
+    """As the nets of AdaFace and others: embeddings, and their lengths."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, images: Tensor) -> Any:
+        found = self.net(images)
+        return found, found.norm(dim=1)
+
+
+@pytest.mark.parametrize(
+    ("shape", "told"),
+    [(Two, "a tuple"), (lambda net: nn.Sequential(net, nn.Unflatten(1, (2, 3))), r"shape \(\d+, 2, 3\)")],
+)
+def test_a_net_that_gives_something_else_than_embeddings_is_told(shape: Any, told: str) -> None:
+    net, loss = build()
+    for act in (
+        lambda: fit(shape(net), loss, image_set(), epochs=1, batch_size=64),
+        lambda: embed(shape(net), image_set()),
+    ):
+        with pytest.raises(ValueError, match=rf"net: returned {told}; expected embeddings \(64, d\)"):
+            act()
 
 
 @pytest.mark.parametrize("damage", ["empty", "short", "header", "flipped", "metadata", "noise"])
