@@ -85,9 +85,9 @@ real: setup           ## losses on LFW, whose files $$FACELEARN_DATA/lfw holds; 
 	  --csv course/results/real_faces.csv
 	$(PY) tools/real_faces_page.py
 
-exam: setup           ## the frozen configuration on people never seen  PAIRS=pairs.txt IMAGES=aligned112.tar [TRAIN=folder]
+exam: setup           ## the frozen configuration on people never seen  PAIRS=pairs.txt IMAGES=aligned112.tar [TRAIN= OUT= SEED=]
 	$(PY) -m facelearn.real_faces exam --pairs $(PAIRS) --images $(IMAGES) $(if $(TRAIN),--train $(TRAIN)) \
-	  $(if $(OUT),--out $(OUT))
+	  $(if $(OUT),--out $(OUT)) $(if $(SEED),--seed $(SEED)) $(if $(DEVICE),--device $(DEVICE))
 
 clean:                ## remove the environment and caches
 	rm -rf $(V) .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

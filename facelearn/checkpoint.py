@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from facelearn.distributed import Ranks, Shard
-from facelearn.files import write_whole
+from facelearn.files import check_writable, write_whole
 
 Record = dict[str, Any]
 
@@ -51,7 +50,7 @@ class Checkpoint:
         shapes = {key: self._whole_shape(key, t) for key, t in self._state().items()}
         public = {key: value for key, value in self.attributes.items() if "._" not in key}
         self.settings = json.loads(json.dumps({"format": 1} | settings | public | shapes))
-        self.ranks.together(self._try_to_write)
+        self.ranks.together(lambda: check_writable(self.path, "checkpoint"))
 
     def resume(self) -> list[Record]:
         """Put the file's state into net, loss and optimiser; return its records ([] if there is no file yet)."""
@@ -160,16 +159,6 @@ class Checkpoint:
                 f"checkpoint {self.path}: written with other settings ({told}{more}). Use the same settings with"
                 " net and loss built anew, or another path, or delete the file"
             )
-
-    def _try_to_write(self) -> None:
-        """Fail before the training, not after its first epoch."""
-        try:
-            if self.path.is_dir():
-                raise IsADirectoryError(21, "is a folder")
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            tempfile.TemporaryFile(dir=self.path.parent).close()
-        except OSError as error:
-            raise OSError(error.errno, f"checkpoint: cannot be written ({error.strerror})", str(self.path)) from error
 
 
 def content_hash(tensors: dict[str, Tensor], text: str = "") -> str:

@@ -48,3 +48,15 @@ def write_whole(path: str | os.PathLike[str], content: bytes | str, *, alone: bo
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
     """Write plain values and numbers of numpy and torch as JSON to be read, whole or not at all."""
     write_whole(path, json.dumps(value, indent=2, default=float) + "\n")
+
+
+def check_writable(path: str | os.PathLike[str], what: str) -> None:
+    """Make the folder of `path`; OSError names `what` where the file cannot be written: before hours of work."""
+    path = Path(path)
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(21, "is a folder")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        raise OSError(error.errno, f"{what}: cannot be written ({error.strerror})", str(path)) from error

@@ -454,7 +454,7 @@ class Two(nn.Module):
 
 @pytest.mark.parametrize(
     ("shape", "told"),
-    [(Two, "a tuple"), (lambda net: nn.Sequential(net, nn.Unflatten(1, (2, 3))), r"shape \(\d+, 2, 3\)")],
+    [(Two, "a tuple"), (lambda net: nn.Sequential(net, nn.Unflatten(1, (3, 1))), r"shape \(\d+, 3, 1\)")],
 )
 def test_a_net_that_gives_something_else_than_embeddings_is_told(shape: Any, told: str) -> None:
     net, loss = build()

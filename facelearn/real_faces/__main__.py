@@ -6,13 +6,16 @@ import argparse
 import dataclasses
 import json
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
-from facelearn.files import write_whole
+from facelearn.files import check_writable, write_whole
 from facelearn.real_faces import recipe
+from facelearn.training import best_device
 
 PROGRAM = "python -m facelearn.real_faces"
+DEVICE = "cpu, cuda, cuda:1 ... (default: cuda where there is one)"
 COMPARE = """Losses on real faces: LFW, no labelled data from outside.
 
 Five rotations over LFW's sets 1 to 5: everything is fitted on the people of four sets and measured on those of the
@@ -24,6 +27,13 @@ EXAM = """The frozen configuration on people never seen: trains on LFW's sets at
 
 Three to six minutes on one core, by the number of images. A person of the exam who is in the training sets is dropped
 from training.
+
+To prepare the images, align them to 112 x 112 by five points of each face:
+
+  python data_scripts/lfw.py --landmarks lfw_landmark.txt --images lfw.tgz     # makes data/lfw/aligned112
+
+The training folder (--train, or $FACELEARN_DATA/lfw) holds the aligned images, a list of people (people*.txt) and a
+list of pairs (pairs*.txt); see the folder's layout in course/en/real_faces.md.
 """
 
 
@@ -51,9 +61,15 @@ def compare(arguments: list[str], name: str = PROGRAM) -> None:
     parser.add_argument("--seeds", type=int, default=3, help="trainings of each loss and rotation (default 3)")
     parser.add_argument("--run", type=Path, default=Path("runs/lfw"), help="where all of it is kept (runs/lfw)")
     parser.add_argument("--jobs", type=int, default=1, help="processes at a time, one core each (default 1)")
+    parser.add_argument("--device", help=DEVICE)
     parser.add_argument("--csv", type=Path, help="also write rows and tests to CSV and CSV with _tests in its name")
     options = parser.parse_args(arguments)
-    lines = compare_lfw(options.folder, run=options.run, losses=options.losses, seeds=options.seeds, jobs=options.jobs)
+    if options.csv:
+        check_writable(options.csv, "--csv")
+    lines = compare_lfw(
+        options.folder, run=options.run, losses=options.losses, seeds=options.seeds, jobs=options.jobs,
+        device=best_device(options.device),
+    )  # fmt: skip
     faces = load(options.folder)
     found = table.tests(lines, faces.labels[faces.pairs])
     if options.csv:
@@ -74,12 +90,19 @@ def exam(arguments: list[str]) -> None:
     parser.add_argument("--train", type=Path, help="LFW to train on, lists and images (default: $FACELEARN_DATA/lfw)")
     parser.add_argument("--seed", type=int, default=0, help="of the training (default 0)")
     parser.add_argument("--out", type=Path, default=Path("exam.json"), help="where the numbers go (exam.json)")
+    parser.add_argument("--device", help=DEVICE)
     options = parser.parse_args(arguments)
+    check_writable(options.out, "--out")
+    device = best_device(options.device)
     chosen = dataclasses.replace(Configuration(), seed=options.seed)
-    found = take_exam(options.pairs, options.images, options.train, chosen)
-    write_whole(options.out, (json.dumps(found, indent=1) + "\n").encode())
+    found = take_exam(options.pairs, options.images, options.train, chosen, device=device, say=_say)
     print(exam_text(found))
+    write_whole(options.out, json.dumps(found, indent=1) + "\n")
     print(f"written: {options.out}")
+
+
+def _say(text: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')}  {text}", file=sys.stderr, flush=True)
 
 
 def exam_text(found: dict[str, Any]) -> str:
@@ -110,7 +133,8 @@ def exam_text(found: dict[str, Any]) -> str:
     lines += [
         "",
         "accuracy: mean over the folds, each with the threshold from the others. train. thr.: threshold from the pairs "
-        "of the training lists. [95 % intervals, people resampled]",
+        "of the training lists. all pairs: of up to 10 images of each person, listed or not. [95 % intervals, people "
+        "resampled]",
     ]
     return "\n".join(lines)
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import reduce
 from operator import add
@@ -52,22 +52,33 @@ def take_exam(
     images: str | os.PathLike[str],
     train: str | os.PathLike[str] | None = None,
     configuration: Configuration | None = None,
+    *,
+    device: str | torch.device | None = None,
+    say: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Any]:
     """Train, score the pairs, and return everything that was measured, as it goes into the JSON file.
 
     pairs: an official list of any number of folds; images: a folder or archive of aligned 112 x 112 images
-    `Name/Name_0001.jpg`, below any other folders; train: see `rotation.load`. ValueError as for `LFWPairs`.
+    `Name/Name_0001.jpg`, below any other folders; train: see `rotation.load`; device: as for `fit`; `say` gets a line
+    before each step. ValueError as for `LFWPairs`, and where the exam leaves too few people to train on.
     """
     chosen, began = configuration or Configuration(), time.process_time()
+    say(f"reading {images}")
     asked = LFWPairs(pairs, images)
     if asked.images.shape[1:] != (3, 112, 112):
         raise ValueError(f"{images}: images of {tuple(asked.images.shape[1:])}; expected aligned ones, (3, 112, 112)")
-    faces, dropped = together(load(train), asked)
-    folds = asked.folds.numpy()
+    say("reading the training sets")
+    known = load(train)
+    faces, dropped = together(known, asked)
+    folds, rotation = asked.folds.numpy(), Rotation(faces, EXAM)
+    if len(rotation.training[1].unique()) < 2 or rotation.tested.all():
+        raise ValueError(
+            f"{pairs}: {len(dropped)} of the {len(known.names)} people of the training sets are in the exam, which "
+            "leaves nobody to train on; expected a list of other people, such as folds 6 to 10 where sets 1 to 5 train"
+        )
     with threads(1):
-        lines = {
-            name: measured(faces, scores, folds, chosen) for name, scores in systems(faces.rotations[EXAM], chosen)
-        }
+        found = systems(rotation, chosen, device, say)
+        lines = {name: measured(faces, scores, folds, chosen) for name, scores in found}
     return {
         "configuration": asdict(chosen),
         "train": {"images": int((faces.sets != EXAM).sum()), "people": len(np.unique(faces.labels[faces.sets != EXAM])),
@@ -101,19 +112,26 @@ def together(known: Faces, asked: LFWPairs) -> tuple[Faces, list[str]]:
     ), shared
 
 
-def systems(rotation: Rotation, chosen: Configuration) -> Iterator[tuple[str, Scores]]:
+def systems(
+    rotation: Rotation, chosen: Configuration, device: str | torch.device | None, say: Callable[[str], None]
+) -> Iterator[tuple[str, Scores]]:
     """The frozen systems and their scores, as the experiment makes them in each rotation."""
     faces = rotation.faces
     images, labels = rotation.training
+    say(f"training on {len(images)} images of {int(labels.max()) + 1} people who have several, {chosen.steps} steps")
     net = recipe.train(
-        faces.views[images], labels, chosen.loss, seed=chosen.seed, steps=chosen.steps, width=chosen.width
-    )
+        faces.views[images], labels, chosen.loss,
+        seed=chosen.seed, steps=chosen.steps, width=chosen.width, device=device,
+    )  # fmt: skip
+    say(f"embedding {len(faces.images)} images")
     embeddings, features = recipe.embed_faces(net, faces.views)
     reduced = rotation.reduced(features.numpy(), chosen.feature_dimensions)
-    described = {
-        name: rotation.joint_bayesian(rotation.reduced(DESCRIPTORS[name](faces.images), chosen.descriptor_dimensions))
-        for name in FUSED
-    }
+    described = {}
+    for name in FUSED:
+        say(f"descriptor {name} of {len(faces.images)} images")
+        rows = rotation.reduced(DESCRIPTORS[name](faces.images), chosen.descriptor_dimensions)
+        described[name] = rotation.joint_bayesian(rows)
+    say("scoring")
     yield "lbp + JB", described["lbp"]
     yield named(FUSED), reduce(add, described.values())
     yield from net_systems(rotation, embeddings.numpy(), reduced, described)

@@ -73,9 +73,15 @@ class Run:
     """A run folder for LFW `faces`, and for ORL's images `orl` (400, 3, 112, 112), ten of each person, if given."""
 
     def __init__(
-        self, folder: str | os.PathLike[str], faces: Faces, settings: Settings, orl: Tensor | None = None
+        self,
+        folder: str | os.PathLike[str],
+        faces: Faces,
+        settings: Settings,
+        orl: Tensor | None = None,
+        device: str | torch.device | None = None,
     ) -> None:
         self.folder, self.faces, self.settings, self.orl = Path(folder), faces, settings, orl
+        self.device = device  # as for `fit`
         self._descriptor_scores: dict[str, list[Scores]] = {}
         for name in ("descriptors", "nets", "scored"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
@@ -124,7 +130,10 @@ class Run:
             chosen, labels = rotation.training
             views, objective = self.faces.views[chosen], loss
         began = time.process_time()
-        net = recipe.train(views, labels, objective, seed=seed, steps=self.settings.steps, width=self.settings.width)
+        net = recipe.train(
+            views, labels, objective,
+            seed=seed, steps=self.settings.steps, width=self.settings.width, device=self.device,
+        )  # fmt: skip
         return net, time.process_time() - began
 
     def drawn_faces(self, seed: int) -> tuple[Tensor, Tensor]:
@@ -228,6 +237,7 @@ def compare_lfw(
     seeds: int = 3,
     settings: Settings | None = None,
     jobs: int = 1,
+    device: str | torch.device | None = None,
     progress: bool | None = None,
 ) -> list[dict[str, Any]]:
     """Train and score whatever is missing in the run folder; the lines of all systems that are complete.
@@ -242,11 +252,11 @@ def compare_lfw(
     if jobs < 1:
         raise ValueError(f"jobs: {jobs}; expected 1 or more")
     settings = settings or Settings()
-    work = Run(run, load(folder), settings, load_orl())
+    work = Run(run, load(folder), settings, load_orl(), device)
     cells = {f"{loss} seed {seed}": (loss, seed) for seed in range(seeds) for loss in (*losses, *CONTROLS)}
     there = {name for name, cell in cells.items() if work.scored_file(*cell).exists()}
     say = print if show_progress(progress) else lambda _: None
-    finish, start = (work.finish, None) if jobs == 1 else (_finish, (_start, (run, folder, settings)))
+    finish, start = (work.finish, None) if jobs == 1 else (_finish, (_start, (run, folder, settings, device)))
     with threads(1):
         work.score(CLASSICAL, 0)
         complete(cells, finish, lambda *_: None, there=there, jobs=jobs, start=start, say=say)
@@ -256,11 +266,16 @@ def compare_lfw(
 _work: Run  # of a process that `compare_lfw` started
 
 
-def _start(run: str | os.PathLike[str], folder: str | os.PathLike[str] | None, settings: Settings) -> None:
+def _start(
+    run: str | os.PathLike[str],
+    folder: str | os.PathLike[str] | None,
+    settings: Settings,
+    device: str | torch.device | None,
+) -> None:
     """What a process of `compare_lfw` holds: the faces."""
     global _work
     torch.set_num_threads(1)
-    _work = Run(run, load(folder), settings, load_orl())
+    _work = Run(run, load(folder), settings, load_orl(), device)
 
 
 def _finish(loss: str, seed: int) -> None:

@@ -153,7 +153,14 @@ def _each(values: Tensor) -> Tensor:
 
 
 def train(
-    views: Tensor, labels: Tensor, loss: str, *, seed: int, steps: int = STEPS, width: int = WIDTH
+    views: Tensor,
+    labels: Tensor,
+    loss: str,
+    *,
+    seed: int,
+    steps: int = STEPS,
+    width: int = WIDTH,
+    device: str | torch.device | None = None,
 ) -> RealFaceNet:
     """Train a net with one of `LOSSES` on views `(N, 23, 28, 28)` uint8 of people `labels` 0 ... C - 1.
 
@@ -172,7 +179,7 @@ def train(
     fit(
         net, objective, ImageSet(views, labels), epochs=epochs, lr=LR, weight_decay=WEIGHT_DECAY, seed=seed,
         augment=FaceAugment(), batches=chosen, on_step=on_step, amp="bf16" if quick_in_bf16() else False,
-        progress=False,
+        device=device, progress=False,
     )  # fmt: skip
     return net.eval()
 

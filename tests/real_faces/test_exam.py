@@ -85,6 +85,38 @@ def test_command_writes_json_and_says_whom_it_dropped(
     assert main(["exam", "--pairs", "no.txt", "--images", images, "--train", str(train)]) == 1
 
 
+def test_the_exam_says_how_far_it_is_and_makes_the_folder_of_its_numbers(
+    train: Path, strangers: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("facelearn.real_faces.exam.Configuration", lambda: QUICK)
+    given = ["exam", "--pairs", str(strangers / "pairs.txt"), "--images", str(strangers / "faces_aligned112.tar")]
+    out = tmp_path / "new" / "exam.json"
+    assert main([*given, "--train", str(train), "--out", str(out), "--seed", "3", "--device", "cpu"]) == 0
+    told = capsys.readouterr()
+    steps = ["reading", "training on 72 images of 24 people", "embedding 96", "descriptor daisy", "scoring"]
+    places = [told.err.index(step) for step in steps]
+    assert places == sorted(places)
+    assert told.out.count("\n") > 10
+    assert json.loads(out.read_text())["configuration"]["seed"] == 3
+
+
+@pytest.mark.parametrize("wrong", ["out", "device", "everybody"])
+def test_what_cannot_be_is_said_before_anything_is_computed(
+    wrong: str, train: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("facelearn.real_faces.recipe.train", lambda *_, **__: pytest.fail("trained"))
+    given = ["exam", "--pairs", str(train / "pairs.txt"), "--images", str(train / "faces_aligned112.tar")]
+    (tmp_path / "file").touch()
+    more = {"out": ["--out", str(tmp_path / "file" / "exam.json")], "device": ["--device", "cuda:77"], "everybody": []}
+    more["everybody"] = ["--out", str(tmp_path / "exam.json")]
+    assert main([*given, "--train", str(train), *more[wrong]]) == 1
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told.startswith("error: ")
+    expected = {"out": "--out: cannot be written", "device": "device: 'cuda:77' cannot be used",
+                "everybody": "24 of the 24 people of the training sets are in the exam"}  # fmt: skip
+    assert expected[wrong] in told
+
+
 @pytest.mark.skipif(not DATA.is_dir(), reason="FACELEARN_DATA has no lfw")
 def test_a_small_part_of_lfw(tmp_path: Path) -> None:
     """Some pairs of folds 1 to 4 to train on, of fold 5 for the exam; their people alone. Above chance will do."""
