@@ -24,7 +24,7 @@ def draw(course: Path, name: str) -> list[Path]:
     """Draw one chapter's assets and return their paths."""
     from facelearn import figures
 
-    experiment = load(course, name[3:])
+    experiment = load(course, name)
     if not hasattr(experiment, "assets"):
         return []
     target = course / "assets"

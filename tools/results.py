@@ -57,11 +57,11 @@ def chapters_with_experiments(course: Path) -> dict[str, Path]:
     return dict(sorted(found.items()))
 
 
-def load(course: Path, stem: str) -> ModuleType:
-    """Import an experiment as notebooks do, as `experiments.<stem>`."""
+def load(course: Path, name: str) -> ModuleType:
+    """Import the experiment of a chapter, or one named by its stem, as notebooks do: as `experiments.<stem>`."""
     if str(course) not in sys.path:
         sys.path.insert(0, str(course))
-    return importlib.import_module(f"experiments.{stem}")
+    return importlib.import_module(f"experiments.{name.lstrip('0123456789_')}")
 
 
 def plan(experiment: ModuleType, name: str) -> list[tuple[Row, int]]:
@@ -90,7 +90,7 @@ def measure(course: Path, name: str, setting: Row, seed: int) -> list[Row]:
     from facelearn import lesson
 
     torch.set_num_threads(1)
-    experiment = load(course, name[3:])
+    experiment = load(course, name)
     extra = {"budget": "full"} if "budget" in inspect.signature(experiment.run).parameters else {}
     start = time.perf_counter()
     try:
@@ -166,7 +166,7 @@ def full_run(course: Path, name: str, jobs: int = 2, fresh: bool = False) -> Pat
     from facelearn.grid import complete
     from facelearn.lesson import settings_hash
 
-    experiment = load(course, name[3:])
+    experiment = load(course, name)
     pairs = plan(experiment, name)
     table = course / "results" / f"{name}.csv"
     table.parent.mkdir(exist_ok=True)

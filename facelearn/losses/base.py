@@ -146,7 +146,7 @@ class Loss(nn.Module):
         # the sum is quick, and not finite where one of them is not; but it may overflow
         if looks and not embeddings.detach().sum().isfinite() and not embeddings.isfinite().all():
             sample = int((~embeddings.isfinite()).any(1).nonzero()[0])
-            found = float(embeddings[sample][~embeddings[sample].isfinite()][0])
+            found = float(embeddings.detach()[sample][~embeddings[sample].isfinite()][0])
             raise ValueError(f"embeddings[{sample}]={found}: expected finite values, no NaN and no inf")
 
     def looks_at_values(self, tensor: Tensor) -> bool:

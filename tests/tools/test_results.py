@@ -44,6 +44,8 @@ def course(tmp_path, monkeypatch):
     for name in results.ENVIRONMENT:
         monkeypatch.setenv(name, os.environ.get(name, "1"))
     monkeypatch.syspath_prepend(folder)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "experiments"]:
+        monkeypatch.delitem(sys.modules, name)  # those of the course come back afterwards
     yield folder
     for name in [name for name in sys.modules if name.partition(".")[0] == "experiments"]:
         del sys.modules[name]
