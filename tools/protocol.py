@@ -19,10 +19,13 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tools import protocol_page
 from tools.results import ENVIRONMENT, Row, load
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 ROOT = Path(__file__).resolve().parents[1]
 KEY = ("loss", "setting", "split", "seed")
@@ -52,6 +55,16 @@ def measure(recipe: dict[str, Any], split: str, seed: int, budget: str = "full")
     return {**dict(zip(KEY, key, strict=True)), **numbers, **where, "seconds": seconds}
 
 
+def read(table: Path) -> pd.DataFrame:
+    """ValueError where this is no table of runs."""
+    import pandas as pd
+
+    stored = pd.read_csv(table)
+    if missing := [name for name in (*KEY, "settings_hash") if name not in stored]:
+        raise ValueError(f"{table.name}: no column {', '.join(missing)}; expected a table that this tool wrote")
+    return stored
+
+
 def fill(table: Path, jobs: Iterable[Job], workers: int = 1, run: Callable[..., Row] = measure) -> None:
     """Run what the table does not have yet, and write it whole after every run.
 
@@ -67,7 +80,7 @@ def fill(table: Path, jobs: Iterable[Job], workers: int = 1, run: Callable[..., 
     current = settings_hash(protocol.SETTINGS)
     order = {(job[0]["loss"], protocol.words(job[0]), job[1], job[2]): job for job in jobs}
     rows: dict[tuple[Any, ...], Row] = {}
-    for stored in pd.read_csv(table).to_dict("records") if table.is_file() else []:
+    for stored in read(table).to_dict("records") if table.is_file() else []:
         if stored["settings_hash"] == current:
             rows[tuple(stored[name] for name in KEY)] = {str(name): value for name, value in stored.items()}
     table.parent.mkdir(parents=True, exist_ok=True)
@@ -89,13 +102,11 @@ def fill(table: Path, jobs: Iterable[Job], workers: int = 1, run: Callable[..., 
 
 def check(table: Path, jobs: Iterable[Job]) -> None:
     """ValueError where the table has rows of other settings, or that no job asks for."""
-    import pandas as pd
-
     from facelearn.lesson import settings_hash
 
     protocol = experiment()
     asked = {(recipe["loss"], protocol.words(recipe), split, seed) for recipe, split, seed in jobs}
-    stored = pd.read_csv(table)
+    stored = read(table)
     foreign = (stored["settings_hash"] != settings_hash(protocol.SETTINGS)).to_numpy() | [
         tuple(row) not in asked for row in stored[list(KEY)].itertuples(index=False)
     ]

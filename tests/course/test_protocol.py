@@ -248,6 +248,10 @@ def test_tables_that_do_not_belong_together_make_no_page(protocol, tmp_path):
     pd.DataFrame([rows[0], rows[1] | {"settings_hash": "another"}]).to_csv(table)
     with pytest.raises(ValueError, match="1 rows of other settings"):
         runner.check(table, jobs)
+    pd.DataFrame(rows).drop(columns=["seed", "settings_hash"]).to_csv(table)
+    for act in (runner.check, runner.fill):
+        with pytest.raises(ValueError, match=r"search.csv: no column seed, settings_hash; expected a table"):
+            act(table, jobs)
 
 
 def test_rows_of_other_settings_are_measured_again(protocol, tmp_path):
