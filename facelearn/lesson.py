@@ -18,7 +18,7 @@ import html
 import json
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -35,9 +35,12 @@ from facelearn.training import seed_everything
 __all__ = [
     "BUDGET",
     "Spread",
+    "agree",
     "course_folder",
     "device",
+    "dots",
     "interval",
+    "live",
     "pick",
     "prediction",
     "results",
@@ -46,6 +49,7 @@ __all__ = [
     "show_gif",
     "show_page",
     "start",
+    "table",
     "verdict",
 ]
 
@@ -234,7 +238,11 @@ class Spread(NamedTuple):
         return all(self.low - slack <= float(value) <= self.high + slack for value in values)
 
     def __str__(self) -> str:
-        return f"{self.mean:.3f} ± {self.half_width:.3f}"
+        return f"{self:.3f}"
+
+    def __format__(self, spec: str) -> str:
+        """Both numbers in this format, the sign of `+.2f` on the mean alone: `f"{spread:+.2f}"` is `-0.57 ± 0.10`."""
+        return f"{self.mean:{spec or '.3f'}} ± {self.half_width:{(spec or '.3f').lstrip('+')}}"
 
 
 def interval(values: Iterable[float], level: float = 0.95) -> Spread:
@@ -258,6 +266,82 @@ def prediction(values: Iterable[float], *, runs: int = 1, level: float = 0.95) -
     x = _sample(values)
     scale = float(x.std(ddof=1)) * (1 / runs + 1 / len(x)) ** 0.5
     return Spread(float(x.mean()), _t_quantile(len(x) - 1, level) * scale)
+
+
+def live(stored: Iterable[float], new: float, *, unit: str = "") -> bool:
+    """Does a run in the notebook with a seed of its own fall where the stored runs predict it? Prints what it compares.
+
+    stored  one number a seed, of the same experiment
+    new     that number from the live run
+
+    The one rule of the course: the 95 % prediction interval, fixed beforehand. Of honest live runs one in twenty falls
+    outside: then its seed goes into the table, and a fresh one is drawn; neither limit nor seed is chosen by result.
+    """
+    expected = prediction(stored)
+    inside = expected.contains(new)
+    print(f"live {new:+.2f}{unit}, 95 % prediction {expected.low:+.2f} to {expected.high:+.2f}{unit}: inside {inside}")
+    return inside
+
+
+def agree(mine: Callable[..., torch.Tensor], theirs: Callable[..., torch.Tensor], *inputs: Any) -> bool:
+    """Do two functions give the same value and gradients, to 10 digits in float64? Prints a line, also where not.
+
+    inputs  of both; floating tensors are taken as float64 copies, and the gradients with respect to them compared
+    """
+    found: list[list[torch.Tensor]] = []
+    for function in (mine, theirs):
+        own = [
+            x.detach().double().clone().requires_grad_() if torch.is_tensor(x) and x.is_floating_point() else x
+            for x in inputs
+        ]
+        leaves = [x for x in own if torch.is_tensor(x) and x.requires_grad]
+        value = function(*own)
+        slopes = torch.autograd.grad(value.sum(), leaves, allow_unused=True)
+        zeros = [torch.zeros_like(x) if g is None else g for g, x in zip(slopes, leaves, strict=True)]
+        found.append([value.detach(), *zeros])
+    same = [a.shape == b.shape and torch.allclose(a, b, rtol=1e-10, atol=1e-12) for a, b in zip(*found, strict=True)]
+    print(f"value equal: {same[0]}   gradients equal: {', '.join(map(str, same[1:]))}")
+    return all(same)
+
+
+def dots(groups: Mapping[str, Iterable[float]], label: str, *, shades: Sequence[str] = ()) -> Figure:
+    """A row for each group: a dot for each seed, their mean as a diamond with its 95 % interval, a line at zero.
+
+    groups  `{"ArcFace, m = 0.8": one number a seed}`, from top to bottom; what is drawn is usually a paired difference
+    label   what the numbers are, with their unit
+    shades  a colour for each row; `figures.colour(stem)` where a row is a loss
+    """
+    fig, ax = plt.subplots(figsize=(6.4, 0.8 + 0.42 * len(groups)))
+    shades = shades or ["#444444"] * len(groups)
+    for y, (values, shade) in enumerate(zip(groups.values(), shades, strict=True)):
+        x = _sample(values)
+        spread = interval(x)
+        ax.plot(x, y + np.linspace(-0.08, 0.08, len(x)), "o", color=shade, markersize=4, alpha=0.5, markeredgewidth=0)
+        ax.errorbar(spread.mean, y + 0.28, xerr=spread.half_width, fmt="D", color=shade, markersize=6, capsize=4)
+    ax.axvline(0, color="#333333", linewidth=1)
+    ax.set_yticks(range(len(groups)), labels=list(groups))
+    ax.set(xlabel=label, ylim=(len(groups) - 0.4, -0.6))
+    return fig
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[Any]], *, bold: tuple[int, int] | None = None) -> None:
+    """Show a small table: at most 6 rows and 5 columns; `bold` is the row and column of the cell that decides."""
+    if len(rows) > 6 or len(head) > 5 or any(len(row) != len(head) for row in rows):
+        raise ValueError(
+            f"table: found {len(rows)} rows, {len(head)} columns; expected at most 6 and 5, rows as the head"
+        )
+    cells = [[str(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(head, *cells, strict=True)]
+    plain = "\n".join(
+        "  ".join(c.rjust(w) if i else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))).rstrip()
+        for row in (head, *cells)
+    )
+    if not _in_kernel():
+        print(plain)
+        return
+    marked = [[f"**{c}**" if bold == (i, j) else c for j, c in enumerate(row)] for i, row in enumerate(cells)]
+    lines = [head, [":--", *["--:"] * (len(head) - 1)], *marked]
+    _display({"text/markdown": "\n".join(f"| {' | '.join(line)} |" for line in lines), "text/plain": plain})
 
 
 def verdict(claim: str, *, table: bool, live: bool) -> None:

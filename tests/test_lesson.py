@@ -268,3 +268,68 @@ def test_verdict_at_smoke_rests_on_the_table(monkeypatch, capsys):
 def test_verdict_takes_bools_alone(value):
     with pytest.raises(ValueError, match="live="):
         lesson.verdict("norms grow", table=True, live=value)
+
+
+# ---- what chapters show of their numbers --------------------------------------------------------------------------
+
+
+def test_a_spread_takes_the_format_of_a_number():
+    spread = lesson.Spread(-0.5678, 0.1)
+    assert f"{spread:+.2f}" == "-0.57 ± 0.10"
+    assert f"{spread:.1%}" == "-56.8% ± 10.0%"
+    assert f"{spread}" == str(spread) == "-0.568 ± 0.100"
+
+
+def test_a_live_run_is_judged_by_the_95_percent_prediction_alone(capsys):
+    stored = [1.0, 2.0, 3.0, 4.0, 5.0]
+    expected = lesson.prediction(stored, level=0.95)
+    assert lesson.live(stored, expected.high - 1e-6, unit=" points")
+    assert "inside True" in capsys.readouterr().out
+    assert not lesson.live(stored, expected.high + 1e-6)
+    assert "inside False" in capsys.readouterr().out
+
+
+def test_agree_compares_value_and_every_gradient(capsys):
+    x, w, y = torch.randn(4, 3), torch.randn(5, 3), torch.arange(4)
+
+    def loss(x, w, y):
+        return torch.nn.functional.cross_entropy(x @ w.T, y)
+
+    def by_hand(x, w, y):
+        z = x @ w.T
+        return (z.logsumexp(1) - z[range(len(y)), y]).mean()
+
+    assert lesson.agree(loss, by_hand, x, w, y)
+    assert capsys.readouterr().out == "value equal: True   gradients equal: True, True\n"
+    assert not lesson.agree(loss, lambda x, w, y: by_hand(x, w.detach(), y), x, w, y)
+    assert capsys.readouterr().out == "value equal: True   gradients equal: True, False\n"
+    assert not lesson.agree(loss, lambda x, w, y: by_hand(x, w, y) * (1 + 1e-9), x, w, y)
+    assert x.dtype == torch.float32
+    assert not x.requires_grad
+
+
+def test_dots_draw_every_seed_their_mean_and_its_interval():
+    groups = {"one": [1.0, 2.0, 3.0], "two": [-1.0, -1.5]}
+    fig = lesson.dots(groups, "points", shades=["#112233", "#445566"])
+    (ax,) = fig.axes
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["one", "two"]
+    drawn = [sorted(line.get_xdata()) for line in ax.lines if line.get_marker() == "o"]
+    assert drawn == [[1.0, 2.0, 3.0], [-1.5, -1.0]]
+    means = [line.get_xdata()[0] for line in ax.lines if line.get_marker() == "D"]
+    assert means == [2.0, -1.25]
+    ends = ax.collections[0].get_segments()[0][:, 0]
+    np.testing.assert_allclose(ends, [lesson.interval(groups["one"]).low, lesson.interval(groups["one"]).high])
+    assert ax.get_ylim()[0] > ax.get_ylim()[1]  # the first group on top
+    plt.close(fig)
+
+
+def test_a_table_is_small_and_has_one_bold_cell(monkeypatch, capsys):
+    lesson.table(["loss", "EER %"], [["ArcFace", "3.44"], ["m = 0", "4.01"]])
+    assert capsys.readouterr().out == "loss     EER %\nArcFace   3.44\nm = 0     4.01\n"
+    shown = []
+    monkeypatch.setattr(lesson, "_in_kernel", lambda: True)
+    monkeypatch.setattr(lesson, "_display", shown.append)
+    lesson.table(["loss", "EER %"], [["ArcFace", 3.44]], bold=(0, 1))
+    assert shown[0]["text/markdown"] == "| loss | EER % |\n| :-- | --: |\n| ArcFace | **3.44** |"
+    with pytest.raises(ValueError, match="found 7 rows, 1 columns; expected at most 6 and 5"):
+        lesson.table(["a"], [[1]] * 7)

@@ -17,7 +17,7 @@ from typing import Any
 import pandas as pd
 import torch
 from experiments import faces, protocol
-from experiments.faces import Setting, Trained, measure, paired, rows
+from experiments.faces import Setting, Trained, angles, measure, paired, rows
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
@@ -26,7 +26,7 @@ from facelearn.losses import ArcFace, MarginHead, get
 from facelearn.models import DigitNet
 from facelearn.training import accuracy, embed, fit, seed_everything
 
-__all__ = ["measure", "paired", "rows"]  # the chapter calls them from here
+__all__ = ["angles", "measure", "paired", "rows"]  # the chapter calls them from here
 
 CHAPTER = "12_arcface"
 
@@ -134,7 +134,9 @@ def searched() -> pd.DataFrame:
 
 def assets(folder: Path) -> None:
     """The arcs opening on the circle, as a GIF."""
+    from experiments import arcs
+
     from facelearn import figures
 
     frames = [0.5 * (1 - math.cos(math.pi * i / 24)) / 2 for i in range(25)]
-    figures.save_gif(folder / "12_arcs.gif", figures.arcs_pair, frames, seconds=0.09, hold=1.8, dpi=100)
+    figures.save_gif(folder / "12_arcs.gif", arcs.pair, frames, seconds=0.09, hold=1.8, dpi=100)

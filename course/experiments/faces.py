@@ -20,13 +20,14 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-import matplotlib.pyplot as plt
 import pandas as pd
 import torch
 from experiments import protocol
 from matplotlib.figure import Figure
 from torch import Tensor, nn
+from torch.nn.functional import cosine_similarity
 
+from facelearn import figures
 from facelearn.data import SyntheticFaces, standard
 from facelearn.losses import MarginHead
 from facelearn.models import SmallFaceNet
@@ -106,12 +107,17 @@ def run(make: Make, seed: int, budget: str = "full", **options: Any) -> dict[str
 
 def strip(shown: SyntheticFaces, people: int = 3, images: int = 12) -> Figure:
     """What there is to learn from: some images of the first few people, a row each."""
-    rows = [torch.cat([*shown.images[shown.labels == label][:images]], dim=2) for label in range(people)]  # (3, S, n S)
-    fig, ax = plt.subplots(figsize=(images * 0.7, people * 0.7), layout="none")
-    ax.imshow(torch.cat(rows, dim=1).permute(1, 2, 0).numpy())
-    ax.axis("off")
-    fig.subplots_adjust(0, 0, 1, 1)
-    return fig
+    return figures.face_strip([shown.images[shown.labels == label][:images] for label in range(people)])
+
+
+def worst_pairs(net: nn.Module, shown: SyntheticFaces, same: bool, pairs: int = 10) -> Figure:
+    """The pairs that this net gets most wrong, above their cosines: of one person the least alike, of two the most."""
+    x, (every, kind) = embed(net, shown), all_pairs(shown.labels)
+    index = torch.as_tensor(every[kind == same])  # (P, 2)
+    scores = cosine_similarity(x[index[:, 0]], x[index[:, 1]])  # (P,)
+    worst = scores.argsort(descending=not same)[:pairs]
+    titles = [f"{score:.2f}" for score in scores[worst]]
+    return figures.face_strip([shown.images[index[worst, side]] for side in (0, 1)], titles)
 
 
 # ---- reading a table ------------------------------------------------------------------------------------------------

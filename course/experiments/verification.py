@@ -247,12 +247,14 @@ def hard_test() -> VerificationResult:
 
 def assets(folder: Path) -> None:
     """A threshold sliding over two histograms while a dot runs along the ROC, as a GIF."""
+    from experiments import thresholds
+
     from facelearn import figures
 
     scores, same = hard_test().scores, hard_test().same
     frames = [0.8 - 0.9 * i / 45 for i in range(46)]
 
     def draw(threshold: float) -> Any:
-        return figures.threshold_pair(scores, same, threshold)
+        return thresholds.pair(scores, same, threshold)
 
     figures.save_gif(folder / "01_threshold.gif", draw, frames, seconds=0.12, hold=1.5, dpi=80)

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from facelearn.check.framework import Case, Exercise, Mistake, Text, curve, detector
+from facelearn.check.quiz import Quiz
 
 Target = Callable[[Tensor, Any], Tensor]
 ArcFace = Callable[[Tensor, Tensor, Tensor, float, float], Tensor]
@@ -136,50 +137,30 @@ def _implementation(kind: str) -> ArcFace:
     return lambda x, w, y, s, m: _loss(x, w, y, s, m, kind=kind)
 
 
-ex2 = Exercise(
-    "ex2",
-    rules=[
-        detector(
-            [
-                (
-                    _implementation("mm"),
-                    Text(
-                        "a right implementation, which beyond θ + m = π goes on with cos θ - m sin m",
-                        "一个正确的实现（θ + m 超过 π 后取 cos θ - m sin m）",
-                    ),
-                ),
-                (
-                    _implementation("plain"),
-                    Text(
-                        "a right implementation, which beyond θ + m = π does nothing special",
-                        "一个正确的实现（θ + m 超过 π 后不作处理）",
-                    ),
-                ),
-                (
-                    _implementation("lost"),
-                    Text("the margin is computed, but never reaches the cross-entropy", "间隔算了，却没有进入交叉熵"),
-                ),
-                (
-                    _implementation("degrees"),
-                    Text("the margin is taken for degrees", "把间隔当成了度数（弧度误作度）"),
-                ),
-                (
-                    _implementation("all"),
-                    Text(
-                        "the margin is added for every class, not for the target alone",
-                        "对所有类都加了间隔，而不只是目标类",
-                    ),
-                ),
-            ],
-            right=2,
-            if_rejected=Text(
-                "does it stay below π, allow a tolerance, compare with the right value?",
-                "取样没有越过 π 吗？留了容差吗？用来比较的值对吗？",
-            ),
-            if_passed=Text("with a large s the loss is 0 for any of them", "s 太大时，它们的损失都是 0"),
-        )
-    ],
+_GIVEN = {
+    "mm": Text(
+        "a right implementation, which beyond θ + m = π goes on with cos θ - m sin m",
+        "一个正确的实现（θ + m 超过 π 后取 cos θ - m sin m）",
+    ),
+    "plain": Text(
+        "a right implementation, which beyond θ + m = π does nothing special",
+        "一个正确的实现（θ + m 超过 π 后不作处理）",
+    ),
+    "lost": Text("the margin is computed, but never reaches the cross-entropy", "间隔算了，却没有进入交叉熵"),
+    "degrees": Text("the margin is taken for degrees", "把间隔当成了度数（弧度误作度）"),
+    "all": Text("the margin is added for every class, not for the target alone", "对所有类都加了间隔，而不只是目标类"),
+}
+_catches_bugs = detector(
+    [(_implementation(kind), words) for kind, words in _GIVEN.items()],
+    right=2,
+    if_rejected=Text(
+        "does it stay below π, allow a tolerance, compare with the right value?",
+        "取样没有越过 π 吗？留了容差吗？用来比较的值对吗？",
+    ),
+    if_passed=Text("with a large s the loss is 0 for any of them", "s 太大时，它们的损失都是 0"),
 )
+
+ex2 = Exercise("ex2", rules=[_catches_bugs])
 
 # ---- ex3: a continuous, falling rule beyond π -----------------------------------------------------------------------
 
@@ -216,3 +197,5 @@ def _falls_on(function: Callable[[Tensor, float], Tensor]) -> Text | None:
 
 
 ex3 = Exercise("ex3", rules=[_falls_on])
+
+quiz = Quiz("arcface")

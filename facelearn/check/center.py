@@ -29,30 +29,6 @@ def _joint_gradient(x: Tensor, weight: Tensor, centers: Tensor, labels: Tensor, 
     return softmax + lam * (x - centers[labels]) / len(x) if lam else softmax
 
 
-def _always_added(x: Tensor, weight: Tensor, centers: Tensor, labels: Tensor, lam: float) -> Tensor:
-    return _of_softmax(x, weight, labels) + lam * (x - centers[labels]) / len(x)
-
-
-def _away(x: Tensor, weight: Tensor, centers: Tensor, labels: Tensor, lam: float) -> Tensor:
-    return _joint_gradient(x, weight, centers, labels, -lam)
-
-
-def _without_half(x: Tensor, weight: Tensor, centers: Tensor, labels: Tensor, lam: float) -> Tensor:
-    return _joint_gradient(x, weight, centers, labels, 2 * lam)
-
-
-def _summed_pull(x: Tensor, weight: Tensor, centers: Tensor, labels: Tensor, lam: float) -> Tensor:
-    return _joint_gradient(x, weight, centers, labels, lam * len(x))
-
-
-def _summed(x: Tensor, weight: Tensor, centers: Tensor, labels: Tensor, lam: float) -> Tensor:
-    return len(x) * _joint_gradient(x, weight, centers, labels, lam)
-
-
-def _to_the_weight(x: Tensor, weight: Tensor, centers: Tensor, labels: Tensor, lam: float) -> Tensor:
-    return _joint_gradient(x, weight, weight, labels, lam)
-
-
 def _mixed(x: Tensor, weight: Tensor, centers: Tensor, labels: Tensor, lam: float) -> Tensor:
     pull = (x - centers[labels]) / len(x) if lam else torch.zeros_like(x)
     return (1 - lam) * _of_softmax(x, weight, labels) + lam * pull
@@ -78,7 +54,7 @@ ex1 = Exercise(
     _batches,
     mistakes=[
         Mistake(
-            _always_added,
+            lambda x, w, c, y, lam: _of_softmax(x, w, y) + lam * (x - c[y]) / len(x),
             Text(
                 "at λ = 0 the term must be left out, not multiplied by 0: a centre that ran off to infinity gives"
                 " 0 · ∞ = NaN",
@@ -86,35 +62,35 @@ ex1 = Exercise(
             ),
         ),
         Mistake(
-            _away,
+            lambda x, w, c, y, lam: _joint_gradient(x, w, c, y, -lam),
             Text(
                 "the pull has the wrong sign: the gradient is x - c, the step against it goes to the centre",
                 "拉力的符号反了：梯度是 x - c，沿负梯度走才是走向中心",
             ),
         ),
         Mistake(
-            _without_half,
+            lambda x, w, c, y, lam: _joint_gradient(x, w, c, y, 2 * lam),
             Text(
                 "the pull is twice too strong: the loss is half the squared distance",
                 "拉力大了一倍：损失是距离平方的一半",
             ),
         ),
         Mistake(
-            _summed_pull,
+            lambda x, w, c, y, lam: _joint_gradient(x, w, c, y, lam * len(x)),
             Text(
                 "the pull is not divided by B: both terms are means over the batch",
                 "拉力没有除以 B：两项都是对批次取平均",
             ),
         ),
         Mistake(
-            _summed,
+            lambda x, w, c, y, lam: len(x) * _joint_gradient(x, w, c, y, lam),
             Text(
                 "this is the gradient of the sum over the batch; both terms are means: divide by B",
                 "这是对批次求和的梯度；两项都是平均值，要除以 B",
             ),
         ),
         Mistake(
-            _to_the_weight,
+            lambda x, w, c, y, lam: _joint_gradient(x, w, w, y, lam),
             Text(
                 "the pull goes to the class weight w_y; it must go to the centre c_y",
                 "拉向了类权重 w_y；应拉向中心 c_y",
@@ -147,18 +123,6 @@ def _moved(centers: Tensor, x: Tensor, labels: Tensor, alpha: float) -> Tensor:
 def _without_one(centers: Tensor, x: Tensor, labels: Tensor, alpha: float) -> Tensor:
     total, count = _sums(centers, x, labels)
     return centers - alpha * total / count.clamp(min=1)
-
-
-def _undivided(centers: Tensor, x: Tensor, labels: Tensor, alpha: float) -> Tensor:
-    return centers - alpha * _sums(centers, x, labels)[0]
-
-
-def _by_batch(centers: Tensor, x: Tensor, labels: Tensor, alpha: float) -> Tensor:
-    return centers - alpha * _sums(centers, x, labels)[0] / len(x)
-
-
-def _fleeing(centers: Tensor, x: Tensor, labels: Tensor, alpha: float) -> Tensor:
-    return 2 * centers - _moved(centers, x, labels, alpha)
 
 
 def _last_one_wins(centers: Tensor, x: Tensor, labels: Tensor, alpha: float) -> Tensor:
@@ -207,27 +171,24 @@ ex2 = Exercise(
     mistakes=[
         Mistake(
             _without_one,
-            Text(
-                "this divides by n_j; the rule divides by 1 + n_j",
-                "这里除以的是 n_j；规则要除以 1 + n_j",
-            ),
+            Text("this divides by n_j; the rule divides by 1 + n_j", "这里除以的是 n_j；规则要除以 1 + n_j"),
         ),
         Mistake(
-            _undivided,
+            lambda c, x, y, alpha: c - alpha * _sums(c, x, y)[0],
             Text(
                 "the sum is not divided by 1 + n_j: a class with many samples overshoots",
                 "求和之后没有除以 1 + n_j：样本多的类会冲过头",
             ),
         ),
         Mistake(
-            _by_batch,
+            lambda c, x, y, alpha: c - alpha * _sums(c, x, y)[0] / len(x),
             Text(
                 "this divides by the batch size, which is a gradient step; the rule counts the samples of each class",
                 "这里除以批大小，那是梯度下降；规则数的是每一类自己的样本",
             ),
         ),
         Mistake(
-            _fleeing,
+            lambda c, x, y, alpha: 2 * c - _moved(c, x, y, alpha),
             Text("the centre flees from its samples: reverse the sign", "中心在远离自己的样本：把符号反过来"),
         ),
         Mistake(
@@ -247,10 +208,7 @@ ex2 = Exercise(
         ),
         Mistake(
             _step_alone,
-            Text(
-                "this is Δ; return the moved centres, c - α Δ",
-                "这是 Δ；应返回移动之后的中心，即 c - α Δ",
-            ),
+            Text("this is Δ; return the moved centres, c - α Δ", "这是 Δ；应返回移动之后的中心，即 c - α Δ"),
         ),
     ],
 )

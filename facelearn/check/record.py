@@ -31,6 +31,7 @@ import filelock
 import platformdirs
 
 from facelearn.check.framework import Exercise, Text, language
+from facelearn.check.quiz import Quiz
 from facelearn.files import write_whole
 
 __all__ = ["Progress", "location", "note", "progress"]
@@ -45,7 +46,11 @@ MESSAGES = {
     "not kept": Text("passed, but not written down: {why}", "已通过，但没有记录下来：{why}"),
     "head": Text("chapter", "章节"),
     "exercise": Text("exercise {n}", "练习 {n}"),
-    "sum": Text("{done} of {all} exercises passed (visible checks)", "共 {all} 道练习，已通过 {done} 道（可见检查）"),
+    "quiz": Text("quiz", "小测"),
+    "sum": Text(
+        "{done} of {all} exercises and quizzes passed (visible checks)",
+        "练习和小测共 {all} 项，已通过 {done} 项（可见检查）",
+    ),
     "where": Text("Kept on this computer only: {path}", "记录只保存在本机：{path}"),
     "off": Text("Nothing is kept: {variable}=off", "不作记录：{variable}=off"),
     "nobody": Text(
@@ -130,7 +135,7 @@ def _read_or_set_aside(path: Path) -> tuple[Passed, Text | None]:
 # ---- writing a pass down ------------------------------------------------------------------------------------------
 
 
-def note(exercise: Exercise, function: Any) -> Text | None:
+def note(exercise: Exercise | Quiz, function: Any) -> Text | None:
     """Write down that the learner passed; whatever hinders it comes back as one line and never stops the notebook."""
     chapter, path = _chapter(exercise), location()
     if chapter is None or path is None or not _person_present() or "solution" in getattr(function, "__name__", ""):
@@ -155,7 +160,7 @@ def _person_present() -> bool:
     return bool(parent.get("content", {}).get("allow_stdin"))
 
 
-def _chapter(exercise: Exercise) -> str | None:
+def _chapter(exercise: Exercise | Quiz) -> str | None:
     """The module of `facelearn.check` in which the exercise stands; None for an exercise made elsewhere."""
     package = __package__ + "."
     modules = [(name, module) for name, module in sys.modules.items() if name.startswith(package)]
@@ -175,7 +180,7 @@ class Progress:
 
     def _table(self) -> list[list[str]]:
         exercises = sorted({name for _, dates in self.rows for name in dates})
-        heads = [_say("exercise", self.language, n=name.removeprefix("ex")) for name in exercises]
+        heads = [_say(re.sub(r"ex\d+", "exercise", n), self.language, n=n.removeprefix("ex")) for n in exercises]
         body = [[words, *(dates.get(name, " ") or "–" for name in exercises)] for words, dates in self.rows]
         return [[_say("head", self.language), *heads], *body]
 
@@ -247,12 +252,12 @@ def _columns(text: str) -> int:
 
 
 def _exercises() -> dict[str, list[str]]:
-    """`{"arcface": ["ex1", "ex2", "ex3"]}`: every chapter that has checks."""
+    """`{"arcface": ["ex1", "ex2", "ex3", "quiz"]}`: every chapter that has checks."""
     package = importlib.import_module(__package__)
     stems = sorted(module.name for module in pkgutil.iter_modules(package.__path__))
     found = {stem: vars(importlib.import_module(f"{__package__}.{stem}")) for stem in stems}
     names = {
-        stem: sorted(n for n in members if re.fullmatch(r"ex\d+", n) and isinstance(members[n], Exercise))
+        stem: sorted(n for n in members if re.fullmatch(r"ex\d+|quiz", n) and isinstance(members[n], (Exercise, Quiz)))
         for stem, members in found.items()
     }
     return {stem: exercises for stem, exercises in names.items() if exercises}

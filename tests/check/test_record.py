@@ -247,19 +247,19 @@ def test_the_table_is_in_the_language_of_the_folder_with_the_titles_of_the_noteb
 
     monkeypatch.chdir(tmp_path / "course" / "en")
     lines = repr(check.progress()).splitlines()
-    assert re.split(r"\s{3,}", lines[0]) == ["chapter", "exercise 1", "exercise 2", "exercise 3"]
+    assert re.split(r"\s{3,}", lines[0]) == ["chapter", "exercise 1", "exercise 2", "exercise 3", "quiz"]
     rows = {re.split(r"\s{3,}", line)[0]: re.split(r"\s{3,}", line)[1:] for line in lines[1:]}
-    assert rows["03 Petals"] == ["–", "2025-03-01", "–"]
-    assert rows["12 arcface"] == ["–", "–", "–"]
+    assert rows["03 Petals"] == ["–", "2025-03-01", "–"]  # no quiz
+    assert rows["12 arcface"] == ["–"] * 4
     assert rows["bygone"] == ["2024-01-31"]
-    assert re.fullmatch(r"2 of \d+ exercises passed \(visible checks\)", lines[-2])
+    assert re.fullmatch(r"2 of \d+ exercises and quizzes passed \(visible checks\)", lines[-2])
     assert lines[-1] == f"Kept on this computer only: {path}"
 
     monkeypatch.chdir(tmp_path / "course" / "zh")
     shown = check.progress()._repr_markdown_().splitlines()
-    assert shown[0] == "| 章节 | 练习 1 | 练习 2 | 练习 3 |"
-    assert "| 03 花瓣\\|一 | – | 2025-03-01 | – |" in shown
-    assert any(re.fullmatch(r"共 \d+ 道练习，已通过 2 道（可见检查）", line) for line in shown)
+    assert shown[0] == "| 章节 | 练习 1 | 练习 2 | 练习 3 | 小测 |"
+    assert "| 03 花瓣\\|一 | – | 2025-03-01 | – |   |" in shown
+    assert any(re.fullmatch(r"练习和小测共 \d+ 项，已通过 2 项（可见检查）", line) for line in shown)
     assert f"记录只保存在本机：{path}" in shown
     starts = [line.index("–") for line in repr(check.progress()).splitlines() if "花瓣" in line]
     assert starts  # plain text in Chinese is aligned by columns, not by characters

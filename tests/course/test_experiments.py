@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import json
 import math
+import re
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -74,3 +76,16 @@ def test_the_live_seed_is_fresh(name):
     live = experiment.SETTINGS["live_seed"]
     assert live not in {seed for _, seed in pairs}, "it stands in the table already: draw another"
     assert live not in {protocol.SEARCH_SEED, *protocol.FINAL_SEEDS}, "settings were chosen with it"
+
+
+@pytest.mark.parametrize("page", sorted((COURSE / "en").glob("[0-9][0-9]_*.md")), ids=lambda page: page.stem)
+def test_a_chapter_calls_only_what_its_experiments_have(page):
+    text = page.read_text(encoding="utf-8")
+    imported = re.findall(r"^from experiments import (\w+)(?: as (\w+))?$", text, re.M)
+    missing = [
+        f"{module}.{name}"
+        for module, alias in imported
+        for name in re.findall(rf"\b{alias or module}\.(\w+)", text)
+        if not hasattr(importlib.import_module(f"experiments.{module}"), name)
+    ]
+    assert not missing

@@ -367,8 +367,8 @@ def test_a_student_works_in_a_copy_elsewhere_and_only_a_person_leaves_a_record(s
     assert re.match(r"ex2: .*[\u4e00-\u9fff]", printed[2])
     assert printed[3] == 'ex3: to do: 请写出 near（练习 3：A "quoted" title）'
     text = "".join(message["content"].get("text", "") for message in shown)
-    assert "已通过 0 道" in text
-    assert "已通过 1 道" in text
+    assert "已通过 0 项" in text
+    assert "已通过 1 项" in text
     assert str(record) in text
     assert list(json.loads(record.read_text())["passed"]["softmax"]) == ["ex1"]
 

@@ -53,31 +53,6 @@ def farthest_over_nearest(x, labels):
 # ---- planted wrong answers -------------------------------------------------------------------------------------------
 
 
-def fled(x, weight, centers, labels, lam):
-    return by_autograd(x, weight, 2 * x.mean(0) - centers, labels, lam)
-
-
-def times_zero(x, weight, centers, labels, lam):
-    return by_autograd(x, weight, centers, labels, 0) + lam * (x - centers[labels]) / len(x)
-
-
-def no_half(x, weight, centers, labels, lam):
-    return by_autograd(x, weight, centers, labels, lam * 2)
-
-
-def pull_of_the_sum(x, weight, centers, labels, lam):
-    return by_autograd(x, weight, centers, labels, lam * len(x))
-
-
-def other_way(x, weight, centers, labels, lam):
-    return by_autograd(x, weight, centers, labels, -lam)
-
-
-def through_the_centres(x, weight, centers, labels, lam):
-    """Centres taken for the batch means, which move with x."""
-    return by_autograd(x, weight, x.mean(0).expand_as(centers), labels, lam)
-
-
 def overwritten(centers, x, labels, alpha):
     moved, count = centers.clone(), labels.bincount(minlength=len(centers))[:, None]
     moved[labels] = centers[labels] - alpha * (centers[labels] - x) / (1 + count[labels])
@@ -104,42 +79,14 @@ def absent_to_zero(centers, x, labels, alpha):
     return centers - alpha * (centers - means) * count.clamp(min=1) / (1 + count)
 
 
-def in_place(centers, x, labels, alpha):
-    return centers.copy_(by_the_library(centers, x, labels, alpha))
-
-
-def away(centers, x, labels, alpha):
-    return by_the_library(centers, x, labels, 0.0) * 2 - by_the_library(centers, x, labels, alpha)
-
-
-def rounded(centers, x, labels, alpha):
-    return by_the_library(centers, x, labels, alpha) * (1 + 1e-12)
-
-
 def within(x, labels):
     means = torch.stack([x[labels == j].mean(0) for j in range(6)])
     return (x - means[labels]).square().sum(1).mean()
 
 
-def within_over_length(x, labels):
-    return within(x, labels) / x.square().sum(1).mean()
-
-
 def by_axes(x, labels):
     means = torch.stack([x[labels == j].mean(0) for j in range(6)])
     return ((x - means[labels]).var(0) / x.var(0)).mean()
-
-
-def the_wrong_way_up(x, labels):
-    return 1 / within_over_between(x, labels)
-
-
-def constant(x, labels):
-    return 1.0
-
-
-def one_class_alone(x, labels):
-    return within_over_between(x, labels) - 0.01
 
 
 def unbiased(x, labels):
@@ -159,29 +106,29 @@ RIGHT = {
 }
 WRONG = {
     "ex1": [
-        (fled, "expected"),
-        (times_zero, "0 · ∞"),
-        (no_half, "half"),
-        (pull_of_the_sum, "not divided by B"),
-        (other_way, "sign"),
-        (through_the_centres, "expected"),
+        (lambda x, w, c, y, lam: by_autograd(x, w, 2 * x.mean(0) - c, y, lam), "expected"),
+        (lambda x, w, c, y, lam: by_autograd(x, w, c, y, 0) + lam * (x - c[y]) / len(x), "0 · ∞"),
+        (lambda x, w, c, y, lam: by_autograd(x, w, c, y, lam * 2), "half"),
+        (lambda x, w, c, y, lam: by_autograd(x, w, c, y, lam * len(x)), "not divided by B"),
+        (lambda x, w, c, y, lam: by_autograd(x, w, c, y, -lam), "sign"),
+        (lambda x, w, c, y, lam: by_autograd(x, w, x.mean(0).expand_as(c), y, lam), "expected"),
     ],
     "ex2": [
         (overwritten, "overwrites"),
         (batch_mean, "divides by n_j"),
         (gradient_step, "gradient step"),
         (absent_to_zero, "towards 0"),
-        (in_place, "changes its input"),
-        (away, "flees"),
-        (rounded, "to the last bit"),
+        (lambda c, x, y, alpha: c.copy_(by_the_library(c, x, y, alpha)), "changes its input"),
+        (lambda c, x, y, alpha: 2 * c - by_the_library(c, x, y, alpha), "flees"),
+        (lambda c, x, y, alpha: by_the_library(c, x, y, alpha) * (1 + 1e-12), "to the last bit"),
     ],
     "ex3": [
         (within, "attack"),
-        (within_over_length, "shift"),
+        (lambda x, y: within(x, y) / x.square().sum(1).mean(), "shift"),
         (by_axes, "rotation"),
-        (the_wrong_way_up, "did not fall"),
-        (constant, "did not fall"),
-        (one_class_alone, "it must be 0"),
+        (lambda x, y: 1 / within_over_between(x, y), "did not fall"),
+        (lambda x, y: 1.0, "did not fall"),
+        (lambda x, y: within_over_between(x, y) - 0.01, "it must be 0"),
         (unbiased, "single image"),
         (per_class, "one number"),
     ],
