@@ -22,6 +22,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from tools import protocol_page
+from tools.chapters import Failed, reports
 from tools.results import ENVIRONMENT, Row, load
 
 if TYPE_CHECKING:
@@ -56,12 +57,12 @@ def measure(recipe: dict[str, Any], split: str, seed: int, budget: str = "full")
 
 
 def read(table: Path) -> pd.DataFrame:
-    """ValueError where this is no table of runs."""
+    """`Failed` where this is no table of runs."""
     import pandas as pd
 
     stored = pd.read_csv(table)
     if missing := [name for name in (*KEY, "settings_hash") if name not in stored]:
-        raise ValueError(f"{table.name}: no column {', '.join(missing)}; expected a table that this tool wrote")
+        raise Failed(f"{table.name}: found no column {', '.join(missing)}, expected a table that this tool wrote")
     return stored
 
 
@@ -101,7 +102,7 @@ def fill(table: Path, jobs: Iterable[Job], workers: int = 1, run: Callable[..., 
 
 
 def check(table: Path, jobs: Iterable[Job]) -> None:
-    """ValueError where the table has rows of other settings, or that no job asks for."""
+    """`Failed` where the table has rows of other settings, or that no job asks for."""
     from facelearn.lesson import settings_hash
 
     protocol = experiment()
@@ -112,20 +113,24 @@ def check(table: Path, jobs: Iterable[Job]) -> None:
     ]
     if foreign.any():
         losses = ", ".join(sorted(set(stored["loss"][foreign])))
-        raise ValueError(f"{table.name}: {foreign.sum()} rows of other settings ({losses}); run without --page")
+        raise Failed(
+            f"{table.name}: found {foreign.sum()} rows of other settings ({losses}), expected none: run without --page"
+        )
 
 
 # ---- what follows from the tables -----------------------------------------------------------------------------------
 
 
 def settings_file(search: Path) -> str:
-    """The chosen recipes with where they come from, as JSON. ValueError while the search is not complete."""
+    """The chosen recipes with where they come from, as JSON. `Failed` while the search is not complete."""
     import pandas as pd
 
     protocol = experiment()
     chosen = protocol.choose(pd.read_csv(search))
     if missing := [loss for loss in protocol.GRIDS if loss not in chosen]:
-        raise ValueError(f"{search.name} lacks settings of {', '.join(missing)}: run the search to its end")
+        raise Failed(
+            f"{search.name}: found no settings of {', '.join(missing)}, expected all: run the search to its end"
+        )
     note = "made by tools/protocol.py, not by hand; experiments/protocol.py reads and explains it"
     digest = hashlib.sha256(search.read_bytes()).hexdigest()
     made = {"note": note, "search_sha256": digest, **protocol.SETTINGS, "losses": chosen}
@@ -150,6 +155,7 @@ def write_pages(course: Path) -> None:
         write_whole(page, protocol_page.render(page.read_text(encoding="utf-8"), course, language).encode())
 
 
+@reports
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Search, finals, settings and page of the synthetic protocol.")
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time, one thread each")
@@ -166,9 +172,6 @@ def main(arguments: list[str] | None = None) -> int:
         if not args.page:
             fill(results / "protocol.csv", protocol.finals(chosen), args.jobs)
         check(results / "protocol.csv", protocol.finals(chosen))
-    except ValueError as error:
-        print(error, file=sys.stderr)
-        return 1
     except KeyboardInterrupt:
         print("stopped; finished runs are kept, the same command goes on", file=sys.stderr)
         return 130

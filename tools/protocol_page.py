@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 import pandas as pd
 from scipy.stats import t
 
+from tools.chapters import Failed
+
 LANGUAGES = ("en", "zh")
 BASES = ("softmax", "normface")
 LEVEL = 0.95
@@ -154,7 +156,7 @@ def chosen(recipes: dict[str, Any], words: dict[str, str]) -> str:
 
 
 def render(page: str, course: Path, language: str) -> str:
-    """The page with its marked sections made anew. ValueError where a marker names no section."""
+    """The page with its marked sections made anew. `Failed` where a marker names no section."""
     results, words = course / "results", WORDS[language]
     finals = results / "protocol.csv"
     columns = ["loss", "seed", "accuracy", "eer", "tar_1e2", "tar_1e3"]
@@ -168,7 +170,9 @@ def render(page: str, course: Path, language: str) -> str:
         "settings": lambda: chosen(recipes, words),
     }
     if wrong := set(sections) ^ {name for _, name, _ in MARKED.findall(page)}:
-        raise ValueError(f"{language}/protocol.md: sections amiss: {', '.join(sorted(wrong))}; needed: {[*sections]}")
+        raise Failed(
+            f"{language}/protocol.md: sections: found amiss {', '.join(sorted(wrong))}, expected {[*sections]}"
+        )
     return MARKED.sub(lambda match: f"{match[1]}\n{sections[match[2]]()}\n\n{match[3]}", page)
 
 

@@ -9,10 +9,13 @@ The prose of the pages is written by people. What follows from numbers stands be
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
+
+from tools.chapters import Failed, reports, write_whole
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -159,7 +162,7 @@ def orl(means: pd.DataFrame, words: dict[str, str]) -> str:
 
 
 def render(page: str, results: Path, language: str) -> str:
-    """The page with its marked sections made anew. ValueError where a marker names no section, or one is missing."""
+    """The page with its marked sections made anew. `Failed` where a marker names no section, or one is missing."""
     words = WORDS[language]
     means = summary(pd.read_csv(results / "real_faces.csv", dtype={"rotation": str}))
     tests = pd.read_csv(results / "real_faces_tests.csv")
@@ -169,7 +172,9 @@ def render(page: str, results: Path, language: str) -> str:
         "tests": differences(tests, words), "orl": orl(means, words), "seconds": seconds(means, words),
     }  # fmt: skip
     if wrong := set(sections) ^ {name for _, name, _ in MARKED.findall(page)}:
-        raise ValueError(f"{language}/real_faces.md: sections amiss: {', '.join(sorted(wrong))}; needed: {[*sections]}")
+        raise Failed(
+            f"{language}/real_faces.md: sections: found amiss {', '.join(sorted(wrong))}, expected {[*sections]}"
+        )
     return MARKED.sub(lambda match: f"{match[1]}\n{sections[match[2]]}\n\n{match[3]}", page)
 
 
@@ -186,12 +191,14 @@ def _table(head: str, lines: list[list[str]]) -> str:
     return "\n".join([head, rule, *("| " + " | ".join(line) + " |" for line in lines)])
 
 
-def main(root: Path = ROOT) -> None:
+@reports
+def main(root: Path = ROOT) -> int:
     for language in LANGUAGES:
         path = root / "course" / language / "real_faces.md"
         text = path.read_text(encoding="utf-8")
-        path.write_text(render(text, root / "course" / "results", language), encoding="utf-8")
+        write_whole(path, render(text, root / "course" / "results", language))
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

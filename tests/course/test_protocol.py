@@ -210,7 +210,7 @@ def test_a_small_protocol_from_search_to_page_resumes_where_it_stopped(protocol,
     with pytest.raises(KeyboardInterrupt):
         runner.fill(search, protocol.search(), run=killed)
     assert len(pd.read_csv(search)) == 2
-    with pytest.raises(ValueError, match="lacks settings of normface"):
+    with pytest.raises(ValueError, match="found no settings of normface"):
         runner.settings_file(search)
     before = search.read_text()
     runner.fill(search, protocol.search(), run=smoke)
@@ -243,14 +243,14 @@ def test_tables_that_do_not_belong_together_make_no_page(protocol, tmp_path):
     table = tmp_path / "search.csv"
     pd.DataFrame(rows).to_csv(table)
     runner.check(table, jobs)
-    with pytest.raises(ValueError, match=r"search.csv: 1 rows of other settings \(softmax\)"):
+    with pytest.raises(ValueError, match=r"search.csv: found 1 rows of other settings \(softmax\)"):
         runner.check(table, jobs[:1])
     pd.DataFrame([rows[0], rows[1] | {"settings_hash": "another"}]).to_csv(table)
     with pytest.raises(ValueError, match="1 rows of other settings"):
         runner.check(table, jobs)
     pd.DataFrame(rows).drop(columns=["seed", "settings_hash"]).to_csv(table)
     for act in (runner.check, runner.fill):
-        with pytest.raises(ValueError, match=r"search.csv: no column seed, settings_hash; expected a table"):
+        with pytest.raises(ValueError, match=r"search.csv: found no column seed, settings_hash, expected a table"):
             act(table, jobs)
 
 
