@@ -8,7 +8,7 @@ JOBS   ?= 2
 export OMP_NUM_THREADS ?= 1
 export PYTHONHASHSEED  ?= 0
 
-.PHONY: lab test help setup lint unit chapters execute results protocol assets site links student solutions gpu bench real exam clean
+.PHONY: lab test help setup lint unit chapters execute results protocol assets site links student solutions slides pdf gpu bench real exam clean
 .DEFAULT_GOAL := help
 
 lab: setup            ## open JupyterLab in course/  [HOST=127.0.0.1 PORT=8888 ARGS="--no-browser"]
@@ -73,6 +73,9 @@ HANDOUT = --language "$(LANG)" $(if $(OUT),--out "$(OUT)") $(if $(CHAPTER),--cha
 
 slides: setup         ## the lectures of course/slides in both languages, into _slides/; they need no network  [CHAPTER=12]
 	$(PY) tools/slides.py $(CHAPTER)
+
+pdf: setup            ## chapters to print, in both languages, into _pdf/; needs Chromium and a Chinese font  [CHAPTER=12]
+	$(PY) tools/pdf.py $(CHAPTER)
 
 gpu:                  ## run the chapters as plain scripts at the full budget; needs torch, not Jupyter  [CHAPTER=12]
 	PYTHONPATH="$(CURDIR)" $(if $(wildcard $(PY)),$(PY),$(PYTHON)) tools/gpu.py $(CHAPTER)
