@@ -36,7 +36,7 @@ sys.path.insert(0, str(ROOT))  # also when started as a script
 
 from tools import chapters  # noqa: E402
 from tools.chapters import ANSWER, FOLDED, HEADINGS, HINT, Chapter, Failed  # noqa: E402
-from tools.student import ELSEWHERE  # noqa: E402
+from tools.student import BADGE, TWIN  # noqa: E402
 
 LICENCE = {"en": "text and figures CC BY 4.0", "zh": "文字与图：CC BY 4.0"}
 AT_THE_END = {"en": "Answers and solutions", "zh": "答案"}
@@ -81,7 +81,7 @@ const drawn = letter => {
 MathJax.startup.promise.then(() => document.fonts.ready).then(() => {
   const nothing = drawn('\u{10ffff}');
   const letters = new Set(document.body.textContent.match(/\p{Script=Han}|[，。；：？！]/gu));
-  done([[...document.querySelectorAll('mjx-merror')].map(error => error.textContent),
+  done([[...document.querySelectorAll('g[data-mjx-error]')].map(error => error.dataset.mjxError),
     [...letters].filter(letter => drawn(letter) === nothing)]);
 });
 """
@@ -135,7 +135,7 @@ def on_paper(source: str, folder: Path) -> str:
     def unfolded(match: re.Match[str]) -> str:
         return "" if match[1].strip() in ANSWER + HINT else f"\n\n**{match[1].strip()}**\n\n{match[2].strip()}"
 
-    text = FOLDED.sub(unfolded, ELSEWHERE.sub("", source))
+    text = FOLDED.sub(unfolded, TWIN.sub("", BADGE.sub("", source)))
     text = chapters.LINK.sub(lambda match: match[0] if "://" in match[2] else match[1], text)
     return chapters.IMAGE.sub(lambda match: f"![{match[1]}]({picture(folder / match[2])})", text)
 

@@ -40,12 +40,11 @@ def test_answers_stand_at_the_end_and_nothing_else_is_lost(language, name):
     assert [cell.get("outputs") for cell in guess if cell.cell_type == "code"] in ([], [[]])
     for cell in chapter.cells:
         if not {"solution", "remove-cell"} & set(cell.tags):
-            start = (
-                chapters.without_code(cell.source).partition("[")[0][:40] if cell.kind == "markdown" else cell.source
-            )
-            assert start.replace("\ue000", "").strip()[:10] in before, cell.where
+            parts = [cell.source] if cell.kind == "code" else [text for _, text in chapters.headings(cell.source)]
+            assert [part for part in parts if part not in before] == []
     assert "badge" not in before
-    assert not re.search(r"\]\((?!https?:|data:)", before + after)
+    prose = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    assert [link for _, link in chapters.LINK.findall(prose) if "://" not in link] == []
 
 
 def test_of_an_animation_four_moments_are_printed():
@@ -95,7 +94,7 @@ class TestPrinted:
         text = text_of(printed)
         wanted = Counter(HAN.findall("".join(re.sub(r"!\[[^\]]*\]", "", cell.source) for cell in on_paper(language))))
         found = Counter(HAN.findall(text))
-        assert (sum(wanted.values()) > 7000) == (language == "zh")
+        assert (sum(wanted.values()) > 5000) == (language == "zh")
         assert wanted - found == Counter()
         assert not re.search(r"\$|\\(?:frac|theta|cos|text)\b", re.sub(r"`[^`]*`", "", text))
         prose = [cell.source for cell in on_paper(language) if cell.cell_type == "markdown"]
@@ -110,7 +109,7 @@ class TestPrinted:
         ("extra", "complaint"),
         [
             ("\U00031350", "no font has 1 characters (\U00031350)"),
-            ("$\\frac{1$", "formulas that MathJax refuses: Missing"),
+            ("$\\frac$", "formulas that MathJax refuses: Missing"),
         ],
     )
     def test_what_cannot_be_shown_is_named(self, driver, monkeypatch, extra, complaint):

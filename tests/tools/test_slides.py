@@ -170,7 +170,7 @@ def look(browser: webdriver.Chrome, deck: Path) -> list[dict]:
     assert [e["message"] for e in browser.get_log("browser") if e["level"] == "SEVERE"] == []
     loaded = browser.execute_script("return performance.getEntriesByType('resource').map(entry => entry.name)")
     assert [name for name in loaded if not name.startswith(("file:", "data:"))] == []
-    assert browser.execute_script("return document.querySelectorAll('mjx-merror').length") == 0
+    assert browser.execute_script("return document.querySelectorAll('g[data-mjx-error]').length") == 0
     assert browser.execute_script("return [...document.images].filter(i => !i.naturalWidth).length") == 0
     return browser.execute_script(SEEN)
 
