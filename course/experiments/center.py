@@ -12,11 +12,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pandas as pd
 from experiments import faces
 from experiments.faces import Setting, Trained, paired, rows
+from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from facelearn import figures, lesson
 from facelearn.data import digits
 from facelearn.losses import Center, Joint, Softmax
 from facelearn.models import DigitNet
@@ -142,13 +145,93 @@ def in_the_plane(weight: float, epochs: int = 0) -> Petals:
     return Petals(weight, x, accuracy(net, loss, held_out), scatter(x, held_out.labels).ratio)
 
 
+# ---- what the chapter reads off the table, and its figures ----------------------------------------------------------
+
+
+def means(table: pd.DataFrame) -> pd.DataFrame:
+    """A row for each λ with moving centres: means over seeds, rates in percent."""
+    moving = table[table["alpha"] == SETTINGS["alpha"]].groupby("weight")
+    shown = moving[["eer", "tar_1e3", "train_accuracy", "open_ratio", "open_dimension"]].mean()
+    rates = shown.columns[:3]
+    return shown.assign(**(100 * shown[rates]).round(2)).round(2)
+
+
+def differences(table: pd.DataFrame) -> dict[str, pd.Series]:
+    """The numbers on which the claim rests, new - old, seed by seed; EERs in points."""
+    steps = list(zip(SETTINGS["weights"][1:], SETTINGS["weights"], strict=False))
+    ratios = {f"ratio, {a:g} - {b:g}": paired(table, "open_ratio", setting(a), setting(b)) for a, b in steps}
+    fall = paired(table, "eer", setting(), setting(0.0))
+    rise = paired(table, "eer", setting(STRONG), setting())
+    return {**ratios, f"EER fall, {CHOSEN:g} - 0": 100 * fall, f"EER rise, {STRONG:g} - {CHOSEN:g}": 100 * rise}
+
+
+CONTROLLED = {"norm": "mean norm", "open_ratio": "within / between, strangers", "eer": "EER (points)"}
+
+
+def control(table: pd.DataFrame) -> dict[str, pd.Series]:
+    """Difference to softmax, seed by seed, of moving and of frozen centres."""
+    arms = {"moving centres": setting(), "frozen centres": setting(CHOSEN, SETTINGS["frozen"])}
+    scaled = table.assign(eer=100 * table["eer"])
+    return {
+        f"{title}, {arm}": paired(scaled, number, new, setting(0.0))
+        for number, title in CONTROLLED.items()
+        for arm, new in arms.items()
+    }
+
+
+def draw_forces(x: Tensor, labels: Tensor, centre: Tensor, forces: dict[str, Tensor]) -> Figure:
+    """Samples in the plane (N, 2), the force on each as an arrow, one panel for each kind of force."""
+    fig, axes = plt.subplots(1, len(forces), figsize=(7.6, 3.9))
+    for ax, (title, force) in zip(axes, forces.items(), strict=True):
+        for j, shade in enumerate(figures.CLASSES[k] for k in (0, 3, 6)):
+            own, arrows = labels == j, {"angles": "xy", "scale_units": "xy", "scale": 2.2, "width": 0.006}
+            ax.plot(*x[own].T, "o", color=shade, markersize=4)
+            ax.quiver(*x[own].T, *force[own].T, color=shade, **arrows)
+            ax.plot(*centre[j], "*", color="white", markersize=11, markeredgecolor="#222222")
+        ax.plot(0, 0, "+", color="#222222", markersize=9)
+        ax.set(title=title, xlim=(-2.9, 2.9), ylim=(-2.0, 3.0), aspect="equal")
+        ax.axis("off")
+    return fig
+
+
+def draw_table(table: pd.DataFrame) -> Figure:
+    """Compactness, EER and effective dimension of strangers against λ: a dot per seed, means with intervals."""
+    titles = {"open_ratio": "within / between, ρ", "eer": "EER (%)", "open_dimension": "effective dimension"}
+    weights, scaled = SETTINGS["weights"], table.assign(eer=100 * table["eer"])
+    fig, axes = plt.subplots(1, 3, figsize=(9.4, 3.3))
+    for ax, (number, title) in zip(axes, titles.items(), strict=True):
+        for place, weight in enumerate(weights):
+            values = rows(scaled, setting(weight))[number]
+            spread = lesson.interval(values)
+            shade = figures.colour("center" if weight else "softmax")
+            figures.seeds(ax, place, values, spread.low, spread.high, shade, aside=0.15)
+        centres = [rows(scaled, setting(weight))[number].mean() for weight in weights]
+        ax.plot([place + 0.15 for place in range(len(weights))], centres, color="#999999", linewidth=1, zorder=0)
+        ax.set_xticks(range(len(weights)), [f"{weight:g}" for weight in weights])
+        ax.set(title=title, xlabel="λ", xlim=(-0.4, len(weights) - 0.4), ylim=(0, None))
+    return fig
+
+
+def draw_control(differences: dict[str, pd.Series]) -> Figure:
+    """The differences to softmax of moving and frozen centres, a panel for each number."""
+    fig, axes = plt.subplots(1, 3, figsize=(9.4, 3.2))
+    for ax, title in zip(axes, CONTROLLED.values(), strict=True):
+        for place, arm in enumerate(("moving", "frozen")):
+            values = differences[f"{title}, {arm} centres"]
+            spread = lesson.interval(values)
+            figures.seeds(ax, place, values, spread.low, spread.high, figures.colour("center"), aside=0.15)
+        ax.axhline(0, color=figures.colour("softmax"), linewidth=1)
+        ax.set_xticks((0, 1), ("moving", "frozen"))
+        ax.set(title=title, xlim=(-0.4, 1.5))
+    axes[0].set_ylabel("difference to softmax")
+    return fig
+
+
 # ---- the stored animation -------------------------------------------------------------------------------------------
 
 
 def assets(folder: Path) -> None:
     """The petals contracting as λ grows, as a GIF: a training of its own for each λ."""
-    from facelearn import figures
-
     weights = [0.0, *(10 ** (-3 + i / 5) for i in range(16))]  # 0, then 0.001 to 1
     shown = [in_the_plane(weight) for weight in weights]
     labels = digits("test").labels

@@ -1,7 +1,8 @@
-"""Checks of chapter 06: the gradient of the joint loss, the rule that moves the centres, a measure without a scale."""
+"""Checks of chapter 06: the gradient of the joint loss, centres without a start, a measure that sees neighbours."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from facelearn.check.framework import Case, Exercise, Mistake, Text
+from facelearn.check.quiz import Quiz
 
 
 def _normal(generator: torch.Generator, *shape: int) -> Tensor:
@@ -106,114 +108,132 @@ ex1 = Exercise(
     ],
 )
 
-# ---- ex2: the rule that moves the centres ----------------------------------------------------------------------------
+# ---- ex2: centres of which the start is no part ----------------------------------------------------------------------
+
+Pair = tuple[Tensor, Tensor]
 
 
-def _sums(centers: Tensor, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Σ (c_j - x_i) and n_j of every class.  (C, d), (C, 1)"""
-    total = torch.zeros_like(centers).index_add_(0, labels, centers[labels] - x)
-    return total, labels.bincount(minlength=len(centers))[:, None].to(centers.dtype)
+def _counted(total: Tensor, x: Tensor, labels: Tensor) -> Pair:
+    """Σ x_i and B_j of every class.  (C, d), (C,)"""
+    return torch.zeros_like(total).index_add(0, labels, x), labels.bincount(minlength=len(total)).to(total.dtype)
 
 
-def _moved(centers: Tensor, x: Tensor, labels: Tensor, alpha: float) -> Tensor:
-    total, count = _sums(centers, x, labels)
-    return centers - alpha * total / (1 + count)
+def _followed(total: Tensor, mass: Tensor, x: Tensor, labels: Tensor, alpha: float) -> Pair:
+    sums, count = _counted(total, x, labels)
+    beta = alpha * count / (1 + count)  # (C,)
+    new = total - beta[:, None] * (total - sums / count.clamp(min=1)[:, None])
+    return new, mass + beta * (1 - mass)
 
 
-def _without_one(centers: Tensor, x: Tensor, labels: Tensor, alpha: float) -> Tensor:
-    total, count = _sums(centers, x, labels)
-    return centers - alpha * total / count.clamp(min=1)
+def _divided(total: Tensor, mass: Tensor, x: Tensor, labels: Tensor, alpha: float) -> Pair:
+    new, weight = _followed(total, mass, x, labels, alpha)
+    return new / weight.clamp(min=1e-12)[:, None], weight
 
 
-def _last_one_wins(centers: Tensor, x: Tensor, labels: Tensor, alpha: float) -> Tensor:
-    _, count = _sums(centers, x, labels)
-    moved = centers.clone()
-    for i, j in enumerate(labels.tolist()):
-        moved[j] = centers[j] - alpha * (centers[j] - x[i]) / (1 + count[j])
-    return moved
+def _without_one(total: Tensor, mass: Tensor, x: Tensor, labels: Tensor, alpha: float) -> Pair:
+    sums, count = _counted(total, x, labels)
+    beta = alpha * (count > 0)
+    return total - beta[:, None] * (total - sums / count.clamp(min=1)[:, None]), mass + beta * (1 - mass)
 
 
-def _absent_decay(centers: Tensor, x: Tensor, labels: Tensor, alpha: float) -> Tensor:
-    sums = torch.zeros_like(centers).index_add_(0, labels, x)
-    count = _sums(centers, x, labels)[1]
-    return centers - alpha * (centers * count.clamp(min=1) - sums) / (1 + count)
+def _growing(total: Tensor, mass: Tensor, x: Tensor, labels: Tensor, alpha: float) -> Pair:
+    count = _counted(total, x, labels)[1]
+    return _followed(total, mass, x, labels, alpha)[0], mass + alpha * count / (1 + count)
 
 
-def _step_alone(centers: Tensor, x: Tensor, labels: Tensor, alpha: float) -> Tensor:
-    total, count = _sums(centers, x, labels)
-    return total / (1 + count)
+def _counting(total: Tensor, mass: Tensor, x: Tensor, labels: Tensor, alpha: float) -> Pair:
+    return _followed(total, mass, x, labels, alpha)[0], mass + _counted(total, x, labels)[1]
+
+
+def _summed_up(total: Tensor, mass: Tensor, x: Tensor, labels: Tensor, alpha: float) -> Pair:
+    sums, count = _counted(total, x, labels)
+    beta = alpha * count / (1 + count)
+    return total - beta[:, None] * (total - sums), mass + beta * (1 - mass)
+
+
+def _absent_decay(total: Tensor, mass: Tensor, x: Tensor, labels: Tensor, alpha: float) -> Pair:
+    new, weight = _followed(total, mass, x, labels, alpha)
+    absent = _counted(total, x, labels)[1] == 0
+    return torch.where(absent[:, None], (1 - alpha) * total, new), torch.where(absent, (1 - alpha) * mass, weight)
 
 
 def _visits(generator: torch.Generator) -> Iterator[Case]:
-    centers, x = _normal(generator, 5, 3), _normal(generator, 7, 3)
+    total, x = _normal(generator, 5, 3), _normal(generator, 7, 3)
+    mass = torch.rand(5, generator=generator, dtype=torch.float64)
     some = torch.tensor([0, 2, 2, 4, 0, 2, 0])
-    yield Case(centers, x, some, 0.5, name=Text("classes 1 and 3 absent", "类 1 和类 3 不在批次里"))
-    yield Case(centers, x[:5], torch.arange(5), 1.0, name=Text("each class once, α = 1", "每类各一个样本、α = 1"))
-    yield Case(centers, x, torch.full((7,), 3), 0.3, name=Text("all of one class", "全部同属一类"))
-    yield Case(centers, x, some, 0.0, name=Text("α = 0", "α = 0"))
+    yield Case(total, mass, x, some, 0.5, name=Text("classes 1 and 3 absent", "类 1 和类 3 不在批次里"))
+    yield Case(0 * total, 0 * mass, x, some, 0.5, name=Text("the first batch", "第一个批次"))
+    each = Text("each class once, α = 1", "每类各一个样本、α = 1")
+    yield Case(total, mass, x[:5], torch.arange(5), 1.0, name=each)
+    yield Case(total, mass, x, torch.full((7,), 3), 0.3, name=Text("all of one class", "全部同属一类"))
 
 
 def _absent_stay(function: Callable[..., Any]) -> Text | None:
-    centers = torch.linspace(-1, 1, 12, dtype=torch.float64).reshape(4, 3)
-    moved = function(centers.clone(), torch.ones(2, 3, dtype=torch.float64), torch.tensor([1, 1]), 0.5)
-    if torch.equal(moved[[0, 2, 3]], centers[[0, 2, 3]]):
+    total = torch.linspace(-1, 1, 12, dtype=torch.float64).reshape(4, 3)
+    mass = torch.tensor([0.1, 0.3, 0.7, 0.9], dtype=torch.float64)
+    x, labels = torch.ones(2, 3, dtype=torch.float64), torch.tensor([1, 1])
+    moved, weight = function(total.clone(), mass.clone(), x, labels, 0.5)
+    absent = [0, 2, 3]
+    if torch.equal(moved[absent], total[absent]) and torch.equal(weight[absent], mass[absent]):
         return None
     return Text(
-        "a class that is not in the batch must keep its centre to the last bit", "不在批次里的类，中心必须一位不差"
+        "a class that is not in the batch must keep its total and its mass to the last bit",
+        "不在批次里的类，total 和 mass 都必须一位不差",
     )
 
 
 ex2 = Exercise(
     "ex2",
-    _moved,
+    _followed,
     _visits,
     rules=[_absent_stay],
     mistakes=[
         Mistake(
+            _divided,
+            Text(
+                "return the total itself: the centre is total / mass, and dividing here would count it twice",
+                "应返回 total 本身：中心才是 total / mass，在这里除就重复了",
+            ),
+        ),
+        Mistake(
             _without_one,
-            Text("this divides by n_j; the rule divides by 1 + n_j", "这里除以的是 n_j；规则要除以 1 + n_j"),
-        ),
-        Mistake(
-            lambda c, x, y, alpha: c - alpha * _sums(c, x, y)[0],
             Text(
-                "the sum is not divided by 1 + n_j: a class with many samples overshoots",
-                "求和之后没有除以 1 + n_j：样本多的类会冲过头",
+                "here a visit always counts with α; by the paper's rule with α B / (1 + B)",
+                "这里每次都以 α 计入；按论文的规则应是 α B / (1 + B)",
             ),
         ),
         Mistake(
-            lambda c, x, y, alpha: c - alpha * _sums(c, x, y)[0] / len(x),
+            _growing,
             Text(
-                "this divides by the batch size, which is a gradient step; the rule counts the samples of each class",
-                "这里除以批大小，那是梯度下降；规则数的是每一类自己的样本",
+                "the mass grows without bound: what was there must shrink by 1 - β, as the total does",
+                "mass 会无限增长：原有的部分要像 total 那样先乘 1 - β",
             ),
         ),
         Mistake(
-            lambda c, x, y, alpha: 2 * c - _moved(c, x, y, alpha),
-            Text("the centre flees from its samples: reverse the sign", "中心在远离自己的样本：把符号反过来"),
+            _counting,
+            Text(
+                "the mass counts images; it must be the weight with which features are in the total",
+                "这里的 mass 在数图像；它应是特征在 total 里所占的权重",
+            ),
         ),
         Mistake(
-            _last_one_wins,
+            _summed_up,
             Text(
-                "of several samples of one class only the last moves the centre: assignment by index overwrites;"
-                " index_add adds",
-                "同类有多个样本时，只有最后一个起了作用：按索引赋值会互相覆盖；要累加请用 index_add",
+                "the total moves towards the sum of a class's features; it must move towards their mean",
+                "total 朝一个类的特征之和移动；应朝它们的均值移动",
             ),
         ),
         Mistake(
             _absent_decay,
             Text(
-                "a class that is not in the batch moves towards 0: its missing mean is taken for the origin",
-                "不在批次里的类被拉向了 0：它没有均值，却被当成了原点",
+                "a class that is not in the batch shrinks: its β is 0, nothing may move",
+                "不在批次里的类变小了：它的 β 是 0，什么都不该动",
             ),
-        ),
-        Mistake(
-            _step_alone,
-            Text("this is Δ; return the moved centres, c - α Δ", "这是 Δ；应返回移动之后的中心，即 c - α Δ"),
         ),
     ],
 )
 
-# ---- ex3: a measure of compactness that no scale, shift or turn can fool --------------------------------------------
+# ---- ex3: a measure that sees neighbours, and that no scale, shift or turn can fool ---------------------------------
 
 
 def _classes(generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
@@ -225,9 +245,21 @@ def _classes(generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
     return x, labels, true
 
 
+def _two_meet(x: Tensor, labels: Tensor) -> Tensor:
+    """Classes 0 and 1 come 50 times as near to each other, the others move out: S_b stays, and every class's shape."""
+    means = torch.stack([x[labels == j].mean(0) for j in range(6)])  # (6, d)
+    middle, others = means[:2].mean(0), means[2:].mean(0)
+    moved = torch.cat([middle + 0.02 * (means[:2] - middle), means[2:]])
+    spread = (means - means.mean(0)).square().sum() - (moved - moved.mean(0)).square().sum()  # what S_b has lost
+    room = (means[2:] - others).square().sum()
+    moved[2:] = others + ((room + spread) / room).sqrt() * (means[2:] - others)
+    return x + (moved - means)[labels]
+
+
 def _is_a_measure(function: Callable[[Tensor, Tensor], Any]) -> Text | None:
     generator = torch.Generator().manual_seed(0)
     x, labels, means = _classes(generator)
+    turn, _ = torch.linalg.qr(_normal(generator, 4, 4))
 
     def value(features: Tensor) -> float:
         return float(function(features, labels))
@@ -236,44 +268,31 @@ def _is_a_measure(function: Callable[[Tensor, Tensor], Any]) -> Text | None:
         before = value(x)
     except (TypeError, ValueError, RuntimeError):
         return Text("expected one number", "应返回一个数")
-    middle = x.mean(0)
-    turn, _ = torch.linalg.qr(_normal(generator, 4, 4))
-    scaled = {factor: value(factor * x) for factor in (0.1, 10.0)}
-    results = (before, *scaled.values())
-    if not all(torch.tensor(results).isfinite()):
+    if not math.isfinite(before):
         return Text(
-            f"got {before}: is a class with a single image divided by 0?",
-            f"得到 {before}：只有一张图的类是不是被除以 0 了？",
+            f"got {before}: is a class with a single image divided by 0, or its own distance, 0, among the neighbours?",
+            f"得到 {before}：只有一张图的类是不是被除以 0 了？到自己的距离 0 是不是也算成了邻居？",
         )
-
-    def same(other: float) -> bool:
-        return abs(other - before) <= 1e-6 * max(1e-12, abs(before))
-
-    for factor, other in scaled.items():
-        if not same(other):
-            return Text(
-                f"the attack fools it: features x {factor:g} change it from {before:.4g} to {other:.4g}",
-                f"它被攻击骗过了：特征乘以 {factor:g}，它就从 {before:.4g} 变成 {other:.4g}",
-            )
-    if not same(value(x + 7.0)):
-        return Text(
-            "a shift of all features changes it; distances between features do not change",
-            "所有特征平移之后它变了；而特征之间的距离并没有变",
-        )
-    if not same(value(x @ turn)):
-        return Text(
-            "a rotation of all features changes it; distances between features do not change",
-            "所有特征旋转之后它变了；而特征之间的距离并没有变",
-        )
+    unmoved = [
+        (0.1 * x, Text("features x 0.1 change it", "特征乘以 0.1 之后它变了")),
+        (10 * x, Text("features x 10 change it", "特征乘以 10 之后它变了")),
+        (x + 7, Text("a shift of all features changes it", "所有特征平移之后它变了")),
+        (x @ turn, Text("a rotation of all features changes it", "所有特征旋转之后它变了")),
+    ]
+    for features, text in unmoved:
+        if abs(value(features) - before) > 1e-6 * max(1e-12, abs(before)):
+            end = Text("; ratios of distances do not change", "；而距离之比并没有变")
+            return Text(text.en + end.en, text.zh + end.zh)
     if not value(means + 0.5 * (x - means)) < before - 1e-9:
         return Text(
             "each class shrunk to half its size about its own mean, and the measure did not fall",
             "每个类都向自己的均值缩小了一半，它却没有下降",
         )
-    if not value(x - 0.5 * (means - middle)) > before + 1e-9:
+    if not value(_two_meet(x, labels)) > before + 1e-6 * abs(before):
         return Text(
-            "the classes came nearer to one another, none shrank, and the measure did not rise",
-            "各类互相靠近，谁也没有缩小，它却没有上升",
+            "two classes came very near to each other while within / between stayed, and the measure did not rise:"
+            " it sees averages alone",
+            "有两个类靠得非常近，而类内与类间之比没有变，它却没有上升：它只看到了平均值",
         )
     if abs(value(means)) > 1e-9:
         return Text("where every class is a single point it must be 0", "每个类都缩成一个点时，它必须是 0")
@@ -282,4 +301,4 @@ def _is_a_measure(function: Callable[[Tensor, Tensor], Any]) -> Text | None:
 
 ex3 = Exercise("ex3", rules=[_is_a_measure])
 
-__all__ = ["ex1", "ex2", "ex3"]
+quiz = Quiz("center")

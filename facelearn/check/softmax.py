@@ -1,175 +1,204 @@
-"""Checks of chapter 03: the gradient by hand, a cross-entropy that survives large logits, the decision boundary."""
+"""Checks of chapter 03: the gradient under label smoothing, a loss exact near zero, the decision boundary."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 
 from facelearn.check.framework import Case, Exercise, Mistake, Text
+from facelearn.check.quiz import Quiz
 
-# ---- ex1: the gradient of the mean cross-entropy with respect to the logits ---------------------------------------
+# ---- ex1: the gradient of the mean cross-entropy against smoothed labels -----------------------------------------
 
 
 def _onehot(logits: Tensor, labels: Tensor) -> Tensor:
-    return torch.nn.functional.one_hot(labels, logits.shape[1]).to(logits.dtype)  # (B, C)
+    return F.one_hot(labels, logits.shape[1]).to(logits.dtype)  # (B, C)
 
 
-def _gradient(logits: Tensor, labels: Tensor) -> Tensor:
-    return (logits.softmax(1) - _onehot(logits, labels)) / len(logits)  # (B, C)
+def _smoothed(logits: Tensor, labels: Tensor, epsilon: float) -> Tensor:
+    q = (1 - epsilon) * _onehot(logits, labels) + epsilon / logits.shape[1]  # (B, C)
+    return (logits.softmax(1) - q) / len(logits)
+
+
+def _others_only(logits: Tensor, labels: Tensor, epsilon: float) -> Tensor:
+    own, share = _onehot(logits, labels), epsilon / (logits.shape[1] - 1)
+    return (logits.softmax(1) - (1 - epsilon) * own - share * (1 - own)) / len(logits)
+
+
+def _lost_mass(logits: Tensor, labels: Tensor, epsilon: float) -> Tensor:
+    return (logits.softmax(1) - (1 - epsilon) * _onehot(logits, labels)) / len(logits)
+
+
+def _over_the_batch(logits: Tensor, labels: Tensor, epsilon: float) -> Tensor:
+    return _smoothed(logits, labels, epsilon) + (logits.softmax(0) - logits.softmax(1)) / len(logits)
 
 
 def _batches(generator: torch.Generator) -> Iterator[Case]:
-    def draw(batch: int, classes: int, size: float = 3.0) -> tuple[Tensor, Tensor]:
+    def draw(batch: int, classes: int, epsilon: float, size: float = 3.0) -> tuple[Tensor, Tensor, float]:
         logits = size * torch.randn(batch, classes, generator=generator, dtype=torch.float64)
-        return logits, torch.randint(classes, (batch,), generator=generator)
+        return logits, torch.randint(classes, (batch,), generator=generator), epsilon
 
-    yield Case(*draw(6, 4), name=Text("six samples, four classes", "六个样本、四个类的批次"))
-    yield Case(*draw(4, 4), name=Text("as many samples as classes", "样本数与类别数相等的批次"))
-    yield Case(*draw(1, 3), name=Text("a single sample", "单个样本"))
-    yield Case(*draw(3, 5, 1000.0), name=Text("logits of about ±1000", "±1000 左右的 logit"))
+    yield Case(*draw(6, 4, 0.1), name=Text("six samples, four classes", "六个样本、四个类的批次"))
+    yield Case(*draw(4, 4, 0.3), name=Text("as many samples as classes", "样本数与类别数相等的批次"))
+    yield Case(*draw(2, 3, 0.0), name=Text("epsilon = 0", "epsilon = 0"))
+    yield Case(*draw(1, 3, 0.2), name=Text("a single sample", "单个样本"))
+    yield Case(*draw(3, 5, 0.1, 1000.0), name=Text("logits of about ±1000", "±1000 左右的 logit"))
 
 
 ex1 = Exercise(
     "ex1",
-    _gradient,
+    _smoothed,
     _batches,
     mistakes=[
         Mistake(
-            lambda logits, labels: -_gradient(logits, labels),
+            lambda logits, labels, epsilon: _smoothed(logits, labels, 0.0),
             Text(
-                "the sign is reversed: it is p - onehot, not onehot - p", "符号反了：应是 p - onehot，不是 onehot - p"
+                "this is the gradient for labels that are not smoothed: epsilon plays no part in it",
+                "这是标签没有平滑时的梯度：epsilon 没有起作用",
             ),
         ),
         Mistake(
-            lambda logits, labels: len(logits) * _gradient(logits, labels),
+            _lost_mass,
+            Text(
+                "epsilon has been taken from the target and given to nobody: the q_j of a sample add up to 1",
+                "从目标类拿走的 epsilon 没有分给任何类：一个样本的各个 q_j 之和应为 1",
+            ),
+        ),
+        Mistake(
+            _others_only,
+            Text(
+                "here epsilon is shared by the C - 1 other classes; by the formula all C classes get epsilon / C",
+                "这里 epsilon 只分给了其余 C - 1 个类；按公式，全部 C 个类各得 epsilon / C",
+            ),
+        ),
+        Mistake(
+            lambda logits, labels, epsilon: -_smoothed(logits, labels, epsilon),
+            Text("the sign is reversed: what the model believes comes first", "符号反了：模型的判断应当在前"),
+        ),
+        Mistake(
+            lambda logits, labels, epsilon: len(logits) * _smoothed(logits, labels, epsilon),
             Text(
                 "this is the gradient of the sum over the batch; the loss is the mean: divide by B",
                 "这是对批次求和的梯度；损失是平均值，还要除以 B",
             ),
         ),
         Mistake(
-            lambda logits, labels: logits.softmax(1) / len(logits),
-            Text(
-                "p alone is missing the target term: subtract the one-hot label",
-                "只有 p，少了目标项：要减去 one-hot 标签",
-            ),
-        ),
-        Mistake(
-            lambda logits, labels: (logits.softmax(0) - _onehot(logits, labels)) / len(logits),
+            _over_the_batch,
             Text(
                 "the softmax runs over the batch; it must run over the classes, along a row",
                 "softmax 沿批次方向做了；应沿类别方向，即在每一行内做",
             ),
         ),
-        Mistake(
-            lambda logits, labels: (logits - _onehot(logits, labels)) / len(logits),
-            Text("logits are not probabilities: apply the softmax first", "logit 不是概率：先做 softmax"),
-        ),
     ],
 )
 
-# ---- ex2: a cross-entropy that is finite and exact at any logits --------------------------------------------------
+# ---- ex2: a cross-entropy in float32, exact where it is nearly zero ----------------------------------------------
 
 
-def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    target = logits.gather(1, labels[:, None])[:, 0]  # (B,)
-    return (logits.logsumexp(1) - target).mean()
+def _careful(logits: Tensor, labels: Tensor) -> Tensor:
+    own = _onehot(logits, labels).bool()  # (B, C)
+    exact = logits.double()
+    rest = exact.masked_fill(own, -torch.inf).logsumexp(1)  # (B,)
+    return -F.logsigmoid(exact[own] - rest).mean().to(logits.dtype)
 
 
-def _floored(logits: Tensor, labels: Tensor) -> Tensor:
-    return -logits.softmax(1).gather(1, labels[:, None]).clamp_min(1e-12).log().mean()
+def _rounded(logits: Tensor, labels: Tensor) -> Tensor:
+    return F.cross_entropy(logits, labels)
 
 
-def _one_maximum(logits: Tensor, labels: Tensor) -> Tensor:
-    shifted = logits - logits.max()  # the rows below the largest underflow
-    return (shifted.exp().sum(1).log() - shifted.gather(1, labels[:, None])[:, 0]).mean()
+def _overflowing(logits: Tensor, labels: Tensor) -> Tensor:
+    own = _onehot(logits, labels).bool()
+    rest = logits.masked_fill(own, -torch.inf).logsumexp(1)
+    return (rest - logits[own]).exp().log1p().mean()
 
 
-def _maximum_lost(logits: Tensor, labels: Tensor) -> Tensor:
-    return _cross_entropy(logits, labels) - logits.amax(1).mean()
+def _one_plus(logits: Tensor, labels: Tensor) -> Tensor:
+    own = _onehot(logits, labels).bool()
+    rest = logits.masked_fill(own, -torch.inf).logsumexp(1)
+    return (1 + (rest - logits[own]).exp()).log().mean()
 
 
-BANNED = ("softmax", "log_softmax", "logsumexp", "cross_entropy")
+def _target_in_the_sum(logits: Tensor, labels: Tensor) -> Tensor:
+    return F.softplus(logits.logsumexp(1) - logits.gather(1, labels[:, None])[:, 0]).mean()
 
 
-class _Watch(TorchFunctionMode):
-    """Notes which of the banned functions of torch are called."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.used: set[str] = set()
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.used |= {func.__name__.lstrip("_")} & set(BANNED)
-        return func(*args, **(kwargs or {}))
+def _hardest_alone(logits: Tensor, labels: Tensor) -> Tensor:
+    own = _onehot(logits, labels).bool()
+    return F.softplus(logits.masked_fill(own, -torch.inf).amax(1) - logits[own]).mean()
 
 
-def _by_hand(function: Callable[..., Any]) -> Text | None:
-    with _Watch() as watch:
-        function(torch.tensor([[1.0, 2.0]], dtype=torch.float64), torch.tensor([0]))
-    name = next(iter(sorted(watch.used)), None)
-    told = Text(
-        "the values are right, but {name} does the work: use exp, log, sums and maxima",
-        "数值正确，但活是 {name} 干的：请只用 exp、log、求和与最大值",
-    )
-    return told.format(name=name) if name else None
+def _sum(logits: Tensor, labels: Tensor) -> Tensor:
+    return len(logits) * _careful(logits, labels)
 
 
 def _extremes(generator: torch.Generator) -> Iterator[Case]:
-    logits = 2 * torch.randn(5, 4, generator=generator, dtype=torch.float64)
-    yield Case(logits, torch.tensor([0, 1, 2, 3, 0]), name=Text("ordinary logits", "普通的 logit"))
+    ordinary = 2 * torch.randn(5, 4, generator=generator)
+    yield Case(ordinary, torch.tensor([0, 1, 2, 3, 0]), name=Text("ordinary logits", "普通的 logit"))
 
     def rows(*values: list[float]) -> Tensor:
-        return torch.tensor(values, dtype=torch.float64)
+        return torch.tensor(values)
 
-    yield Case(rows([1e4, 0.0, -1e4]), torch.tensor([0]), name=Text("right, logits ±1e4", "分对的样本、logit 为 ±1e4"))
-    yield Case(rows([1e4, 0.0, -1e4]), torch.tensor([2]), name=Text("wrong, logits ±1e4", "分错的样本、logit 为 ±1e4"))
-    yield Case(rows([-1e4, -1e4 - 1.0]), torch.tensor([1]), name=Text("all logits near -1e4", "全在 -1e4 附近的 logit"))
+    yield Case(rows([28.0, 0.0, -1.0]), torch.tensor([0]), name=Text("a loss of 1e-12", "1e-12 大小的损失"))
+    close = rows([20.0, 1.0, 0.5, 1.5], [0.0, 19.0, 1.0, 0.0])
+    yield Case(close, torch.tensor([0, 1]), name=Text("losses of about 2e-8", "2e-8 左右的损失"))
+    yield Case(rows([1e4, 0.0, -1e4]), torch.tensor([2]), name=Text("wrong by 20,000", "错了 20,000 的样本"))
     mixed = rows([1e4, 1e4 - 1.0], [-1e4, -1e4 + 2.0], [0.5, -0.5])
     yield Case(mixed, torch.tensor([1, 0, 0]), name=Text("rows of very different size", "大小相差悬殊的各行"))
 
 
 ex2 = Exercise(
     "ex2",
-    _cross_entropy,
+    _careful,
     _extremes,
     gradients=(0,),
-    rtol=1e-9,
-    atol=1e-9,
-    rules=[_by_hand],
+    rtol=1e-4,
+    atol=1e-30,
     mistakes=[
         Mistake(
-            _one_maximum,
+            _rounded,
             Text(
-                "the maximum is that of the whole batch: rows far below it underflow to log 0; each row needs its own",
-                "这里取的是整个批次的最大值：比它小很多的行会下溢成 log 0；每一行要取自己的最大值",
+                "near zero the digits are gone: somewhere a tiny number was added to 1, or two nearly equal logs were"
+                " subtracted",
+                "接近零时有效数字丢了：某处把极小的数加到了 1 上，或者让两个几乎相等的对数相减",
             ),
         ),
         Mistake(
-            _maximum_lost,
+            _one_plus,
             Text(
-                "the maximum was taken out and not put back: add it again after the logarithm",
-                "最大值减掉之后没有加回来：取完对数要再加上",
+                "1 + e^(r - z_y) rounds to 1 before the logarithm sees it: there is a function for log(1 + t) of a"
+                " tiny t",
+                "1 + e^(r - z_y) 在取对数之前就舍入成了 1：t 极小时，log(1 + t) 有专门的函数",
             ),
         ),
         Mistake(
-            lambda logits, labels: len(logits) * _cross_entropy(logits, labels),
-            Text("this is the sum over the batch; the mean is asked for", "这是对批次求和；题目要的是平均值"),
-        ),
-        Mistake(
-            _floored,
+            _overflowing,
             Text(
-                "a constant that keeps the logarithm away from 0 caps the loss: where the probability underflows the"
-                " loss is -log of the constant, and no gradient is left",
-                "为了避开 log 0 而引入的常数会给损失封顶：概率下溢时，损失等于 -log(该常数)，梯度也没有了",
+                "near zero all is well, but e^(r - z_y) is infinite for a sample that is very wrong",
+                "接近零时没有问题，但对错得离谱的样本，e^(r - z_y) 是无穷大",
             ),
         ),
         Mistake(
-            lambda logits, labels: -_cross_entropy(logits, labels),
+            _target_in_the_sum,
+            Text(
+                "the target is still in the sum: r is that of the other classes alone",
+                "目标类还在求和里：r 只由其余各类得到",
+            ),
+        ),
+        Mistake(
+            _hardest_alone,
+            Text(
+                "the largest wrong logit alone stands for all the others; r is the log of the sum of all of them",
+                "只用了最大的那个错误类的 logit；r 是其余所有类求和再取对数",
+            ),
+        ),
+        Mistake(
+            _sum, Text("this is the sum over the batch; the mean is asked for", "这是对批次求和；题目要的是平均值")
+        ),
+        Mistake(
+            lambda logits, labels: -_careful(logits, labels),
             Text("the sign is reversed: a loss is never negative here", "符号反了：这里的损失不会是负数"),
         ),
     ],
@@ -204,6 +233,10 @@ def _beyond(weight: Tensor, bias: Tensor, i: int, j: int, x: Tensor) -> Tensor:
 def _always_positive(weight: Tensor, bias: Tensor, i: int, j: int, x: Tensor) -> Tensor:
     normal = weight[i] - weight[j]
     return x - (normal @ x + bias[i] - bias[j]).abs() / (normal @ normal) * normal
+
+
+def _abs_away(weight: Tensor, bias: Tensor, i: int, j: int, x: Tensor) -> Tensor:
+    return 2 * x - _always_positive(weight, bias, i, j, x)
 
 
 def _undivided(weight: Tensor, bias: Tensor, i: int, j: int, x: Tensor) -> Tensor:
@@ -261,6 +294,13 @@ ex3 = Exercise(
             ),
         ),
         Mistake(
+            _abs_away,
+            Text(
+                "an absolute value has dropped the sign of z_i - z_j: the step always goes along w_i - w_j",
+                "绝对值丢掉了 z_i - z_j 的符号：这一步总是朝 w_i - w_j 的方向走",
+            ),
+        ),
+        Mistake(
             _displacement,
             Text(
                 "this is the step from x to the boundary; return the point, x + step",
@@ -281,4 +321,4 @@ ex3 = Exercise(
     ],
 )
 
-__all__ = ["ex1", "ex2", "ex3"]
+quiz = Quiz("softmax")

@@ -3,25 +3,27 @@
 import torch
 import torch.nn.functional as F
 
-# Right answers, each by another way than the check's own reference.
 
-
-def by_autograd(logits, labels):
+def by_autograd(logits, labels, epsilon):
     leaf = logits.clone().requires_grad_()
-    return torch.autograd.grad(F.cross_entropy(leaf, labels), leaf)[0]
+    return torch.autograd.grad(F.cross_entropy(leaf, labels, label_smoothing=epsilon), leaf)[0]
 
 
-def by_log_softmax(logits, labels):
-    return -logits.log_softmax(1)[torch.arange(len(labels)), labels].mean()
+def by_softplus(logits, labels):
+    """The lead, the target masked out of the sum."""
+    own = F.one_hot(labels, logits.shape[1]).bool()
+    return F.softplus(logits.masked_fill(own, -torch.inf).logsumexp(1) - logits[own]).mean()
 
 
-def by_log_sum_exp(logits, labels):
-    return (torch.logsumexp(logits, 1) - logits[torch.arange(len(labels)), labels]).mean()
-
-
-def by_largest_row_entry(logits, labels):
-    shifted = logits - logits.max(1, keepdim=True).values
-    return (shifted.exp().sum(1).log() - shifted[torch.arange(len(labels)), labels]).mean()
+def by_hand(logits, labels):
+    """log1p of the smaller side, so that no exponent is positive."""
+    rows = torch.arange(len(labels))
+    others = logits.clone()
+    others[rows, labels] = -torch.inf
+    top = others.amax(1).detach()
+    rest = top + (others - top[:, None]).exp().sum(1).log()
+    gap = rest - logits[rows, labels]
+    return (gap.clamp(min=0) + (-gap.abs()).exp().log1p()).mean()
 
 
 def by_least_squares(weight, bias, i, j, x):
@@ -31,35 +33,32 @@ def by_least_squares(weight, bias, i, j, x):
     return x - torch.linalg.pinv(equation)[:, 0] * lead
 
 
-# Planted wrong answers.
+def of_hard_labels(logits, labels, epsilon):
+    return by_autograd(logits, labels, 0.0)
 
 
-def reversed_sign(logits, labels):
-    return -by_autograd(logits, labels)
+def over_the_batch(logits, labels, epsilon):
+    return by_autograd(logits, labels, epsilon) + (logits.softmax(0) - logits.softmax(1)) / len(logits)
 
 
-def of_the_sum(logits, labels):
-    return len(logits) * by_autograd(logits, labels)
+def over_the_classes_count(logits, labels, epsilon):
+    return len(logits) * by_autograd(logits, labels, epsilon) / logits.shape[1]
 
 
-def over_the_batch(logits, labels):
-    return (logits.softmax(0) - F.one_hot(labels, logits.shape[1])) / len(logits)
+def for_the_others_alone(logits, labels, epsilon):
+    q = torch.full_like(logits, epsilon / (logits.shape[1] - 1)).scatter(1, labels[:, None], 1 - epsilon)
+    return (logits.softmax(1) - q) / len(logits)
 
 
-def over_the_classes_count(logits, labels):
-    return len(logits) * by_autograd(logits, labels) / logits.shape[1]
-
-
-def in_place(logits, labels):
-    p = logits.softmax(1)
+def in_place(logits, labels, epsilon):
+    answer = by_autograd(logits, labels, epsilon)
     logits -= logits
-    p[torch.arange(len(labels)), labels] -= 1
-    return p / len(labels)
+    return answer
 
 
-def unstable(logits, labels):
+def unstable(logits, labels, epsilon):
     p = logits.exp() / logits.exp().sum(1, keepdim=True)
-    return (p - F.one_hot(labels, logits.shape[1])) / len(logits)
+    return p / len(logits) + by_autograd(logits, labels, epsilon) - logits.softmax(1) / len(logits)
 
 
 def naive(logits, labels):
@@ -67,38 +66,23 @@ def naive(logits, labels):
     return -(powers / powers.sum(1, keepdim=True))[torch.arange(len(labels)), labels].log().mean()
 
 
-def clamped(logits, labels):
-    return -logits.softmax(1)[torch.arange(len(labels)), labels].clamp(min=1e-12).log().mean()
-
-
-def with_epsilon(logits, labels):
-    return -(logits.softmax(1)[torch.arange(len(labels)), labels] + 1e-12).log().mean()
-
-
-def one_maximum_for_all_rows(logits, labels):
-    shifted = logits - logits.max()
-    return (shifted.exp().sum(1).log() - shifted[torch.arange(len(labels)), labels]).mean()
-
-
-def maximum_not_put_back(logits, labels):
-    shifted = logits - logits.max(1, keepdim=True).values
-    return (shifted.exp().sum(1).log() - logits[torch.arange(len(labels)), labels]).mean()
-
-
-def summed(logits, labels):
-    return len(logits) * by_log_softmax(logits, labels)
+def log_one_plus(logits, labels):
+    own = F.one_hot(labels, logits.shape[1]).bool()
+    return (1 + (logits.masked_fill(own, -torch.inf).logsumexp(1) - logits[own]).exp()).log().mean()
 
 
 def double_softmax(logits, labels):
     return F.cross_entropy(logits.softmax(1), labels)
 
 
-def detached(logits, labels):
-    return by_log_softmax(logits.detach(), labels) + 0 * logits.sum()
+def in_float64(logits, labels):
+    return by_softplus(logits.double(), labels)
 
 
-def clamped_logits(logits, labels):
-    return F.cross_entropy(logits.clamp(-700, 700), labels)
+def by_subtraction(logits, labels):
+    """The target taken out by subtraction: what is left of a tiny rest is rounding."""
+    total, target = logits.logsumexp(1), logits.gather(1, labels[:, None])[:, 0]
+    return -(target - total).mean()
 
 
 def without_bias(weight, bias, i, j, x):
@@ -147,31 +131,29 @@ def only_the_step(weight, bias, i, j, x):
 
 RIGHT = {
     "ex1": [by_autograd],
-    "ex2": [by_largest_row_entry],
+    "ex2": [by_softplus, by_hand],
     "ex3": [by_least_squares],
 }
 WRONG = {
     "ex1": [
-        (reversed_sign, "sign"),
-        (of_the_sum, "divide by B"),
+        (of_hard_labels, "not smoothed"),
+        (lambda z, y, e: -by_autograd(z, y, e), "sign"),
+        (lambda z, y, e: len(z) * by_autograd(z, y, e), "divide by B"),
         (over_the_batch, "over the classes"),
+        (for_the_others_alone, "all C classes"),
         (over_the_classes_count, "expected"),
         (in_place, "changes its input"),
         (unstable, "nan"),
     ],
     "ex2": [
-        (naive, "nan"),
-        (clamped, "caps the loss"),
-        (with_epsilon, "caps the loss"),
-        (one_maximum_for_all_rows, "each row needs its own"),
-        (summed, "mean"),
+        (naive, "got -0"),
+        (F.cross_entropy, "near zero the digits are gone"),
+        (log_one_plus, "rounds to 1"),
+        (by_subtraction, "near zero the digits are gone"),
         (double_softmax, "expected"),
-        (detached, "gradient"),
-        (clamped_logits, "expected"),
-        (maximum_not_put_back, "put back"),
-        (by_log_softmax, "log_softmax does the work"),
-        (by_log_sum_exp, "logsumexp does the work"),
-        (F.cross_entropy, "cross_entropy does the work"),
+        (in_float64, "dtype"),
+        (lambda z, y: by_softplus(z.detach(), y) + 0 * z.sum(), "gradient"),
+        (lambda z, y: len(z) * by_softplus(z, y), "mean"),
     ],
     "ex3": [
         (without_bias, "bias"),
@@ -182,6 +164,7 @@ WRONG = {
         (another_point_of_the_boundary, "expected"),
         (not_divided, "nothing divides"),
         (without_sign, "no absolute value"),
+        (lambda w, b, i, j, x: 2 * x - without_sign(w, b, i, j, x), "always goes along"),
         (only_the_step, "return the point"),
     ],
 }
