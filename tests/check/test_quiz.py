@@ -27,6 +27,15 @@ def test_stored_reasons_are_those_of_the_chapter(name):
     assert stored == tool.gathered(COURSE, name), f"python tools/quiz.py {name}"
 
 
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_a_cell_of_the_chapter_asks_every_question(name, language):
+    chapter = Chapter(COURSE / language / f"{name}.md")
+    (cell,) = (cell for cell in chapter.section("Quiz") if cell.kind == "code")
+    asked = ", ".join(f'q{question.number}=""' for question in chapter.questions)
+    assert cell.source == f"check.{name[3:]}.quiz({asked})"
+
+
 def test_every_choice_is_told_with_its_reason(capsys):
     quiz = check.arcface.quiz
     chapter = Chapter(COURSE / "en" / "12_arcface.md")
