@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tools import chapters
+from tools import chapters, slides
 from tools.chapters import Cell, Failed
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -271,6 +271,8 @@ def check(name: str, course: Path, *, slug: str) -> list[str]:
             lambda: same_outputs(*books) if all(book.is_file() for book in books) else (),
             lambda: results(name, course),
         ]
+    if any((course / "slides" / lang / path.name).is_file() for lang, path in files.items()):
+        steps.append(lambda: slides.problems(name, course))
     return [f"{name}: {problem}" for step in steps for problem in step()]
 
 

@@ -64,7 +64,7 @@ table { border-collapse: collapse; font-size: 9pt; line-height: 1.4; margin: .8e
 th, td { border-bottom: 1px solid #bbb; padding: 3px 8px 3px 0; text-align: left; vertical-align: top; }
 tr { break-inside: avoid; }
 mjx-container svg { max-width: 100%; }
-mjx-container[display="true"] { break-inside: avoid; }
+mjx-container[display="true"] { break-inside: avoid; break-before: avoid; padding: 4px 0; }
 mjx-container[display="true"] svg { height: auto; }
 """
 # Resolves with what is wrong after all formulas have been set: formulas that were refused, and characters that no font

@@ -28,6 +28,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -97,9 +98,9 @@ def problems(name: str, course: Path) -> Iterator[str]:
         return
     if len(en.slides) != len(zh.slides) or not LEAST <= len(en.slides) <= MOST:
         counts = f"en has {len(en.slides)} slides, zh has {len(zh.slides)}"
-        yield f"{name}: {counts}: expected as many in both, {LEAST} to {MOST}"
+        yield f"{counts}: expected as many in both, {LEAST} to {MOST}"
     for i, (a, b) in enumerate(zip(en.slides, zh.slides, strict=False), 1):
-        where = f"{name}, slide {i} ({a.heading!r}, {b.heading!r})"
+        where = f"slide {i} ({a.heading!r}, {b.heading!r})"
         if a.shows != b.shows:
             yield f"{where}: en shows {a.shows}, zh shows {b.shows}"
         if sorted(chapters.formulas(a.body)[1]) != sorted(chapters.formulas(b.body)[1]):
@@ -108,6 +109,11 @@ def problems(name: str, course: Path) -> Iterator[str]:
     for deck in (en, zh):
         for rule in (prose.latex, prose.untouched, prose.chinese, prose.glossary):
             yield from (f"slides/{deck.where}: {message}" for _, message in rule(deck))
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                deck.markdown(Path(folder))
+            except Failed as error:
+                yield str(error)
 
 
 # ---- what a reference shows -----------------------------------------------------------------------------------------
@@ -265,7 +271,7 @@ def main(arguments: list[str] | None = None) -> int:
     course = ROOT / "course"
     written = sorted(path.stem for path in (course / "slides" / "en").glob("*.md"))
     names = chapters.chosen(options.names, chapters.names(course)) if options.names else written
-    if wrong := [problem for name in names for problem in problems(name, course)]:
+    if wrong := [f"{name}: {problem}" for name in names for problem in problems(name, course)]:
         raise Failed("\n".join(wrong))
     languages = (options.only,) if options.only else chapters.LANGUAGES
     print("\n".join(map(str, build(names, course, options.out.resolve(), languages))))
