@@ -1,6 +1,7 @@
 """Speed and memory of the pair losses beside pytorch-metric-learning, at equal formula and settings.
 
     python benchmarks/pairs.py [--batch 1024 4096] [--losses circle ...] [--rounds 5] [--all-triplets-of-pml]
+    python benchmarks/pairs.py --before FOLDER     # beside the package in another checkout, and nothing else
 
 A batch is B / 4 classes of 4 samples, d = 512, float32. That both give the same value is checked first. How things are
 timed stands in `rounds.py`; peak memory is what a step needs beyond embeddings and their gradient, in a fresh process,
@@ -15,21 +16,23 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from types import ModuleType
 
 import torch
+from heads import package
 from rounds import DEVICE, fresh, peaks, place, race, ratio, table
 from torch import Tensor
 
-from facelearn.losses import Circle, Contrastive, SupCon, Triplet
+from facelearn import losses
 
 Call = Callable[[Tensor, Tensor], Tensor]
 
-OURS: dict[str, Callable[[], Call]] = {
-    "batch-hard": lambda: Triplet(mining="batch-hard"),
-    "all triplets": Triplet,
-    "contrastive": lambda: Contrastive(normalize=True),
-    "circle": lambda: Circle(gamma=80.0, margin=0.4),
-    "supcon": SupCon,
+OURS: dict[str, Callable[[ModuleType], Call]] = {
+    "batch-hard": lambda package: package.Triplet(mining="batch-hard"),
+    "all triplets": lambda package: package.Triplet(),
+    "contrastive": lambda package: package.Contrastive(normalize=True),
+    "circle": lambda package: package.Circle(gamma=80.0, margin=0.4),
+    "supcon": lambda package: package.SupCon(),
 }
 #: how many times as quick as pytorch-metric-learning
 GOALS = {"batch-hard": 2.5, "contrastive": 1.0, "circle": 2.5}
@@ -39,11 +42,12 @@ BOTH = ("ours", "pml")
 
 
 def theirs(name: str) -> Call:
-    from pytorch_metric_learning import distances, losses, miners, reducers  # type: ignore[import-not-found]
+    from pytorch_metric_learning import distances, miners, reducers  # type: ignore[import-not-found]
+    from pytorch_metric_learning import losses as pml
 
     squared, mean = distances.LpDistance(power=2), reducers.MeanReducer()
 
-    class Paper(losses.ContrastiveLoss):  # type: ignore[misc]
+    class Paper(pml.ContrastiveLoss):  # type: ignore[misc]
         def get_per_pair_loss(self, distance: Tensor, kind: str) -> Tensor:
             hinge = distance if kind == "pos" else (1 - distance).clamp(min=0)
             pairs = len(distance) + self.other[kind]
@@ -51,10 +55,10 @@ def theirs(name: str) -> Call:
 
     if name == "batch-hard":
         miner = miners.BatchHardMiner(distance=squared)
-        triplet = losses.TripletMarginLoss(margin=0.2, distance=squared, reducer=mean)
+        triplet = pml.TripletMarginLoss(margin=0.2, distance=squared, reducer=mean)
         return lambda x, y: triplet(x, y, miner(x, y))
     if name == "all triplets":
-        return losses.TripletMarginLoss(margin=0.2, distance=squared, reducer=mean)
+        return pml.TripletMarginLoss(margin=0.2, distance=squared, reducer=mean)
     if name == "contrastive":
         paper = Paper(distance=distances.LpDistance(), reducer=mean)
 
@@ -65,12 +69,12 @@ def theirs(name: str) -> Call:
 
         return contrastive
     if name == "circle":
-        return losses.CircleLoss(m=0.4, gamma=80, reducer=mean)
-    return losses.SupConLoss(temperature=0.1, reducer=mean)
+        return pml.CircleLoss(m=0.4, gamma=80, reducer=mean)
+    return pml.SupConLoss(temperature=0.1, reducer=mean)
 
 
 def make(side: str, name: str) -> Call:
-    return OURS[name]() if side == "ours" else theirs(name)
+    return OURS[name](losses) if side == "ours" else theirs(name)
 
 
 def batch(size: int) -> tuple[Tensor, Tensor]:
@@ -120,6 +124,16 @@ def compare(size: int, options: argparse.Namespace, sides: list[str]) -> None:
     table(["goal", "wanted", "found", ""], goals)
 
 
+def beside(before: ModuleType, size: int, options: argparse.Namespace) -> None:
+    """Time, after and before a change."""
+    print(f"### B = {size:,}\n\n{place()}, {options.rounds} rounds\n")
+    x, y = batch(size)
+    calls = {(name, package): OURS[name](package) for name in options.losses for package in (losses, before)}
+    times = race({key: lambda loss=loss: step(loss, x, y) for key, loss in calls.items()}, options.rounds)
+    rows = [(name, ratio(times[name, losses].process, times[name, before].process)) for name in options.losses]
+    table(["", "after / before, process time: median [quartiles] (min/min)"], rows)
+
+
 def verdict(met: bool) -> str:
     return "met" if met else "MISSED"
 
@@ -134,6 +148,7 @@ def main() -> None:
     parser.add_argument("--losses", nargs="+", choices=OURS, default=list(OURS))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--all-triplets-of-pml", action="store_true")
+    parser.add_argument("--before", metavar="FOLDER", help="a checkout of facelearn to compare with")
     parser.add_argument("--inside", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -142,6 +157,11 @@ def main() -> None:
         inside(side, name, int(size))
         return
     print("## Pair losses\n")
+    if options.before:
+        before = package(options.before)
+        for size in options.batch:
+            beside(before, size, options)
+        return
     sides = list(BOTH)
     try:
         theirs("circle")

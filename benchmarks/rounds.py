@@ -24,7 +24,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 
@@ -32,6 +32,7 @@ DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 MEGABYTE = 2**20
 
 Step = Callable[[], object]
+K = TypeVar("K")
 
 
 class Times(NamedTuple):
@@ -76,7 +77,7 @@ def once(step: Step) -> tuple[float, float]:
     return time.perf_counter() - wall, time.process_time() - process
 
 
-def race(steps: Mapping[str, Step], rounds: int) -> dict[str, Times]:
+def race(steps: Mapping[K, Step], rounds: int) -> dict[K, Times]:
     for step in steps.values():
         step()
     times = {name: Times([], []) for name in steps}

@@ -27,7 +27,7 @@ class AdaFace(MarginHead):
         margin: m.
         h: concentration.
         momentum: β, the weight of the current batch.
-        reduction, validate, tile, process_group: see `MarginHead`.
+        reduction, validate, tile, process_group, sample_rate, device, dtype: see `MarginHead`.
 
     Example:
         >>> loss = AdaFace(embedding_dim=64, num_classes=10, momentum=1.0)
@@ -47,6 +47,7 @@ class AdaFace(MarginHead):
     norm_mean: Tensor
     norm_std: Tensor
 
+    holds_constants = True
     rules: ClassVar = {"margin": RADIANS, "h": FINITE, "momentum": SHARE}
 
     def __init__(
@@ -64,8 +65,8 @@ class AdaFace(MarginHead):
         self.margin = margin
         self.h = h
         self.momentum = momentum
-        self.register_buffer("norm_mean", torch.tensor(20.0))
-        self.register_buffer("norm_std", torch.tensor(100.0))
+        self.register_buffer("norm_mean", torch.tensor(20.0, **self._made))
+        self.register_buffer("norm_std", torch.tensor(100.0, **self._made))
 
     def observe(self, embeddings: Tensor, target_cos: Tensor) -> None:
         lengths = clipped_lengths(embeddings)

@@ -29,7 +29,7 @@ class ArcFace(MarginHead):
             (continuous and falling).
         detach_margin: treat target - cos θ as a constant, so that ∂target/∂cos θ = 1: same value, other gradient.
         num_subcenters: K, see `SubCenterArcFace`.
-        reduction, validate, tile, process_group: see `MarginHead`.
+        reduction, validate, tile, process_group, sample_rate, device, dtype: see `MarginHead`.
 
     Example:
         >>> loss = ArcFace(embedding_dim=64, num_classes=10, margin=0.5)
@@ -64,6 +64,10 @@ class ArcFace(MarginHead):
         self.margin = margin
         self.beyond_pi = beyond_pi
         self.detach_margin = detach_margin
+
+    @property
+    def holds_constants(self) -> bool:  # type: ignore[override]
+        return self.detach_margin
 
     def target(self, cos: Tensor, rows: tuple[Tensor, ...]) -> Tensor:
         target = cos_of_sum(cos, self.margin, self.beyond_pi)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 import inspect
 import math
+import textwrap
 from collections.abc import Callable
+from contextlib import nullcontext
 from itertools import chain
 from typing import Any, ClassVar, NamedTuple, TypedDict, Unpack
 
@@ -13,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributed import ProcessGroup
 
+from facelearn.losses.derivatives import first_order, functional, state_kept, transformed
 from facelearn.losses.parallel import OwnValues, all_or_none, gather_labels, gather_samples, samples_of_rank
 
 REDUCTIONS = ("mean", "sum", "none")
@@ -43,6 +47,8 @@ class Common(TypedDict, total=False):
 
     reduction: str
     validate: bool | None
+    device: torch.device | str | int | None
+    dtype: torch.dtype | None
 
 
 class Loss(nn.Module):
@@ -55,7 +61,9 @@ class Loss(nn.Module):
     Args:
         reduction: `"mean"`, `"sum"`, or `"none"` for one value per sample.
         validate: look at values as well as shapes (labels in range, embeddings finite). `None`: on the CPU only, since
-            on an accelerator looking forces a synchronisation. Steps aside under `torch.compile`.
+            on an accelerator looking forces a synchronisation. Steps aside under `torch.compile` and `torch.func`.
+            Where nobody has looked, a label without a class gives NaN.
+        device, dtype: where, and in which type (float32 or float64), parameters and state are made.
 
     Some losses also take a `process_group`: the loss is then that of the batches of all its ranks, all of one size (see
     `parallel.py`). It is the same number on every rank, or with `"none"` the values of the own samples. They are the
@@ -73,6 +81,8 @@ class Loss(nn.Module):
     #: What each setting may be, whenever it is set. A subclass adds those of its own.
     rules: ClassVar[dict[str, Rule]] = {"reduction": one_of(*REDUCTIONS)}
 
+    #: Is something that depends on the embeddings a constant to the gradient? Then there is no second derivative.
+    holds_constants: bool = False
     #: Taken by the constructors of some losses; `None`, for one process, in all others.
     process_group: ProcessGroup | None = None
 
@@ -80,10 +90,21 @@ class Loss(nn.Module):
         super().__init_subclass__(**more)
         cls.rules = {k: rule for kind in reversed(cls.__mro__) for k, rule in vars(kind).get("rules", {}).items()}
 
-    def __init__(self, *, reduction: str = "mean", validate: bool | None = None, **unknown: object) -> None:
+    def __init__(
+        self,
+        *,
+        reduction: str = "mean",
+        validate: bool | None = None,
+        device: torch.device | str | int | None = None,
+        dtype: torch.dtype | None = None,
+        **unknown: object,
+    ) -> None:
         if unknown:
             raise TypeError(unexpected(next(iter(unknown)), type(self)))
+        if dtype not in (None, torch.float32, torch.float64):
+            raise ValueError(f"dtype={dtype}: expected torch.float32 or torch.float64; only embeddings may be half")
         super().__init__()
+        self._made: dict[str, Any] = {"device": device, "dtype": dtype}  # of what the constructors make
         self.reduction = reduction
         self.validate = validate
 
@@ -91,6 +112,15 @@ class Loss(nn.Module):
         if name in self.rules and not isinstance(value, nn.Parameter):
             self.check_setting(name, value)
         super().__setattr__(name, value)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Loss:
+        """A copy that talks to the same processes: a process group cannot be copied."""
+        if self.process_group is not None:
+            memo[id(self.process_group)] = self.process_group
+        copied = type(self).__new__(type(self))
+        memo[id(self)] = copied
+        vars(copied).update(copy.deepcopy(vars(self), memo))
+        return copied
 
     def check_setting(self, name: str, value: Any) -> None:
         """Refuse a value that a setting must not have. Extended where several settings have to agree."""
@@ -104,10 +134,24 @@ class Loss(nn.Module):
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         all_or_none(lambda: self.check(embeddings, labels), embeddings, self.process_group, self.validate)
+        if torch.compiler.is_compiling():
+            return self.value(embeddings, labels)
+        if self.process_group is not None and transformed(embeddings):
+            raise RuntimeError("process_group: expected None under torch.func and in forward mode")
+        with state_kept(self) if functional() else nullcontext():
+            value = self.value(embeddings, labels)
+        return first_order(value) if self.holds_constants else value
+
+    def value(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        """The loss of a batch that has been checked."""
         with torch.autocast(embeddings.device.type, enabled=False):
             embeddings = gather_samples(self.full_precision(embeddings), self.process_group)
             labels = gather_labels(labels, self.process_group)
-            return self.reduce(self.per_sample(embeddings, labels), embeddings)
+            return self.reduce(self.per_sample_or_nan(embeddings, labels), embeddings)
+
+    def per_sample_or_nan(self, embeddings: Tensor, labels: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        """`per_sample`; where labels were not looked at, NaN for one that cannot be."""
+        return self.per_sample(embeddings, labels)
 
     def per_sample(self, embeddings: Tensor, labels: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         """One value per sample `(B,)`. A pair loss returns two: per anchor the sum of its terms, and their number."""
@@ -132,6 +176,8 @@ class Loss(nn.Module):
 
     def check(self, embeddings: Tensor, labels: Tensor) -> None:
         """Refuse what cannot be a batch; `ValueError` names the argument."""
+        must_be_tensor("embeddings", embeddings)
+        must_be_tensor("labels", labels)
         if embeddings.ndim != 2 or len(embeddings) == 0:
             raise ValueError(f"embeddings.shape={tuple(embeddings.shape)}: expected (B, d) with B >= 1")
         if not embeddings.is_floating_point():
@@ -150,7 +196,7 @@ class Loss(nn.Module):
             raise ValueError(f"embeddings[{sample}]={found}: expected finite values, no NaN and no inf")
 
     def looks_at_values(self, tensor: Tensor) -> bool:
-        if torch.compiler.is_compiling():
+        if torch.compiler.is_compiling() or functional():
             return False
         return tensor.device.type == "cpu" if self.validate is None else self.validate
 
@@ -164,6 +210,12 @@ class Loss(nn.Module):
         learnt = {k: p.detach() for k, p in self._parameters.items() if p is not None and p.ndim == 0}
         shown = [(k, v) for k, v in (plain | learnt).items() if k not in hidden and not k.startswith("_")]
         return ", ".join(f"{k}={v!r}" for k, v in sorted(shown, key=lambda setting: setting[0] == "reduction"))
+
+
+def must_be_tensor(name: str, given: object) -> None:
+    if not isinstance(given, Tensor):
+        shown = textwrap.shorten(repr(given), 60, placeholder=" ...")
+        raise ValueError(f"{name}={shown}: expected a tensor, not a {type(given).__name__}")
 
 
 def keywords(kind: type[Loss]) -> set[str]:
@@ -208,7 +260,18 @@ class ClassLoss(Loss):
                 found = low if low < 0 else high
                 raise ValueError(f"labels[{sample}]={found}: expected 0 <= label < num_classes={self.num_classes}")
 
+    def per_sample_or_nan(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        if self.looks_at_values(labels):
+            return self.per_sample(embeddings, labels)
+        known = labels.clamp(0, self.num_classes - 1)
+        return self.per_sample(embeddings, known).where(known == labels, torch.nan)
+
+    def per_sample(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        """One value per sample.  (B, d), (B,) -> (B,)"""
+        raise NotImplementedError
+
     def check_embeddings(self, embeddings: Tensor) -> None:
+        must_be_tensor("embeddings", embeddings)
         own = next(chain(self.parameters(), self.buffers())).dtype
         if own not in (torch.float32, torch.float64):
             raise ValueError(f"loss.dtype={own}: expected float32 or float64; only embeddings may be half")

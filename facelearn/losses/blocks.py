@@ -16,9 +16,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.distributed import ProcessGroup
 
+from facelearn.losses.derivatives import refuse_second_order, transformed, with_graph
 from facelearn.losses.parallel import from_all, gather_labels, samples_of_rank, shared
 
 #: rows of the matrix (b, B), where their positives are (b, P), which of these entries exist (b, P), which pairs are
@@ -37,12 +37,27 @@ def per_anchor(
         distances: hand `terms` squared distances, not dot products.
         group: each rank computes the anchors that are its own samples, and gets the results of all.
     """
-    if torch.compiler.is_compiling():  # which fuses the formula on the whole matrix
-        ((_, *whole),) = blocks(x, x @ x.T, labels, distances, samples_of_rank(x, None), size=len(x))
-        return terms(*whole)
+    x = centred(x) if distances else x
+    if torch.compiler.is_compiling() or transformed(x):  # the compiler fuses the formula on the whole matrix
+        return on_whole(terms, x, labels, distances)
     learn = torch.is_grad_enabled() and x.requires_grad
     sums, counts = PerAnchor.apply(shared(x, group), labels, terms, distances, learn, samples_of_rank(x, group))
     return from_all(sums, group), gather_labels(counts, group)
+
+
+def centred(x: Tensor) -> Tensor:
+    """Embeddings moved together so that their mean is nearly 0, which changes no distance.
+
+    Where they lie close together, ‖x_i‖² + ‖x_j‖² - 2 x_i · x_j would subtract nearly equal numbers. The mean is cut to
+    few digits, so that subtracting it from round coordinates is exact: ties stay ties.
+    """
+    return x - x.detach().mean(0).bfloat16().to(x.dtype)
+
+
+def on_whole(terms: Terms, x: Tensor, labels: Tensor, distances: bool) -> tuple[Tensor, Tensor]:
+    """`terms` on the whole matrix (B, B) at once."""
+    ((_, *whole),) = blocks(x, x @ x.T, labels, distances, samples_of_rank(x, None), size=len(x))
+    return terms(*whole)
 
 
 class PerAnchor(torch.autograd.Function):
@@ -52,22 +67,26 @@ class PerAnchor(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         products = x[own] @ x.T  # (B, B), or with a group (own, B), then G
         results = []
-        for rows, values, *pairs in blocks(x, products, labels, distances, own):
+        for part, values, *pairs in blocks(x, products, labels, distances, own):
             with torch.set_grad_enabled(learn):
                 sums, counts = terms(values.requires_grad_(learn), *pairs)
                 if learn:
-                    (products[rows],) = torch.autograd.grad(sums.sum(), values)
+                    (products[part],) = torch.autograd.grad(sums.sum(), values)
             results.append((sums.detach(), counts))
         every_sum, every_count = (torch.cat(part) for part in zip(*results, strict=True))
-        ctx.save_for_backward(x, products if learn else None)
-        ctx.distances, ctx.own = distances, own
+        ctx.save_for_backward(x, labels, products if learn else None)
+        ctx.terms, ctx.distances, ctx.own = terms, distances, own
         ctx.mark_non_differentiable(every_count)
         return every_sum, every_count
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, upstream: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
-        x, G = ctx.saved_tensors
+        x, labels, G = ctx.saved_tensors
+        if torch.is_grad_enabled():  # create_graph=True
+            if len(G) < len(x):
+                refuse_second_order()
+            sums, _ = on_whole(ctx.terms, x, labels, ctx.distances)
+            return *with_graph((sums,), (x,), (upstream,)), None, None, None, None, None
         g = upstream[:, None]  # (B, 1)
         dx = torch.empty_like(x)
         with torch.autocast(x.device.type, enabled=False):
@@ -95,15 +114,15 @@ def from_own(x: Tensor, G: Tensor, own: slice, distances: bool) -> Tensor:
 def blocks(
     x: Tensor, products: Tensor, labels: Tensor, distances: bool, own: slice, size: int | None = None
 ) -> Iterator[tuple[slice, Tensor, Tensor, Tensor, Tensor]]:
-    """Go through the anchors in `own`, some at a time: which rows of `products` (own, B) they are, and the arguments of
-    `Terms` for them. With `distances` the values are ‖x_i - x_j‖², never below 0, else x_i · x_j."""
+    """Go through the anchors in `own`, some at a time: yield which part of `products` (own, B) is theirs, and the
+    arguments of `Terms` for them. With `distances` the values are ‖x_i - x_j‖², never below 0, else x_i · x_j."""
     squares = x.square().sum(1)  # (B,)
     classes, positives, present = same_class(labels)
-    for rows in slices(len(products), size or block_size(x)):
-        anchors = slice(own.start + rows.start, own.start + rows.stop)
-        values = products[rows]
+    for part in slices(len(products), size or block_size(x)):
+        anchors = slice(own.start + part.start, own.start + part.stop)
+        values = products[part]
         values = (squares[anchors, None] + squares - 2 * values).clamp(min=0) if distances else values.clone()
-        yield rows, values, positives[anchors], present[anchors], classes[anchors, None] != classes
+        yield part, values, positives[anchors], present[anchors], classes[anchors, None] != classes
 
 
 def block_size(x: Tensor) -> int:
@@ -128,3 +147,9 @@ def same_class(labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     first, size = (sizes.cumsum(0) - sizes)[classes, None], sizes[classes, None]  # (B, 1)
     positions = torch.where(k < size, together[(first + k).clamp(max=len(labels) - 1)], itself)  # (B, P)
     return classes, positions, positions != itself
+
+
+def masked_logsumexp(values: Tensor, mask: Tensor) -> Tensor:
+    """The log-sum-exp of each row's entries in `mask`. A row without any gives a finite number without meaning."""
+    some = mask.any(1, keepdim=True)
+    return values.where(mask, -torch.inf).where(some, 0.0).logsumexp(1)

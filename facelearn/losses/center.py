@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.distributed import ProcessGroup
 
 from facelearn.losses.base import SHARE, ClassLoss, Common
+from facelearn.losses.derivatives import functional
 from facelearn.losses.parallel import same_everywhere
 
 
@@ -24,7 +25,7 @@ class Center(ClassLoss):
     Args:
         embedding_dim, num_classes: d and C.
         alpha: α, how far centres move, 0 ≤ α ≤ 1.
-        reduction, validate: see `Loss`.
+        reduction, validate, device, dtype: see `Loss`.
         process_group: n_j and the sums count the batches of all ranks, and the centres stay the same on each (see
             `parallel.py`); without it every rank would move centres of its own.
 
@@ -57,11 +58,11 @@ class Center(ClassLoss):
         super().__init__(embedding_dim, num_classes, **common)
         self.process_group = process_group
         self.alpha = alpha
-        self.register_buffer("centers", torch.zeros(num_classes, embedding_dim))
+        self.register_buffer("centers", torch.zeros(num_classes, embedding_dim, **self._made))
 
     def per_sample(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         to_center = self.centers[labels] - embeddings  # (B, d)
-        if self.training:
+        if self.training and not functional():
             self.move(to_center.detach(), labels)
         return to_center.square().sum(1) / 2
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.distributed import ProcessGroup
 
 from facelearn.losses.base import POSITIVE, Common, Loss, Rule
-from facelearn.losses.blocks import per_anchor
+from facelearn.losses.blocks import masked_logsumexp, per_anchor
 from facelearn.losses.margin import unit
 
 
@@ -27,7 +27,8 @@ class Circle(Loss):
     Args:
         margin: m.
         gamma: γ.
-        reduction: "none" gives a value per anchor, 0 where a kind is missing; for the rest see `Loss`.
+        reduction: "none" gives a value per anchor, 0 where a kind is missing; see `Loss`.
+        validate: see `Loss`, as also for device and dtype, which change nothing here: there are no parameters.
         process_group: take the pairs of the batches of all ranks, not of its own alone (see `parallel.py`).
 
     Example:
@@ -43,6 +44,7 @@ class Circle(Loss):
     """
 
     compares = True
+    holds_constants = True
     rules: ClassVar = {"margin": Rule(lambda m: -1 < m < 1, "-1 < margin < 1"), "gamma": POSITIVE}
 
     def __init__(
@@ -69,9 +71,3 @@ class Circle(Loss):
         both = masked_logsumexp(pull, present) + masked_logsumexp(push, negative)  # (b,)
         counted = present.any(1) & negative.any(1)
         return torch.where(counted, -F.logsigmoid(-both), 0.0), counted
-
-
-def masked_logsumexp(values: Tensor, mask: Tensor) -> Tensor:
-    """The log-sum-exp of each row's entries in `mask`. A row without any gives a finite number without meaning."""
-    some = mask.any(1, keepdim=True)
-    return values.where(mask, -torch.inf).where(some, 0.0).logsumexp(1)

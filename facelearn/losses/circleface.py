@@ -24,7 +24,7 @@ class CircleFace(MarginHead):
         embedding_dim, num_classes: d and C.
         margin: m.
         gamma: γ, which takes the place of a scale.
-        reduction, validate, tile, process_group: see `MarginHead`.
+        reduction, validate, tile, process_group, sample_rate, device, dtype: see `MarginHead`.
 
     Example:
         >>> loss = CircleFace(embedding_dim=64, num_classes=10, margin=0.25, gamma=64.0)
@@ -41,6 +41,7 @@ class CircleFace(MarginHead):
     """
 
     keeps_hardest = True
+    holds_constants = True
     rules: ClassVar = {"margin": Rule(lambda m: -1 < m < 1, "-1 < margin < 1"), "gamma": POSITIVE}
 
     def __init__(
@@ -81,7 +82,7 @@ class CircleFace(MarginHead):
         γ = 256 makes of its rounding to float32 an error of 1.5e-5 of the loss. With process groups every rank corrects
         its own hardest class; the hardest of all is among them.
         """
-        cos = self.nearest_center(unit(most_precise(embeddings)), weight, hardest)[1]
+        cos = self.nearest_center(unit(most_precise(embeddings)), weight, hardest)[1].detach()  # no tangent either
         exact = self.others(cos, cos, ())
         gained = torch.where(logit > -torch.inf, (exact - rest).exp() - (logit.to(exact) - rest).exp(), 0.0)
         return everywhere(gained, self.process_group).log1p().to(rest)

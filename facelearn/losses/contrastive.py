@@ -24,7 +24,8 @@ class Contrastive(Loss):
     Args:
         margin: M, a distance. With unit vectors D is at most 2.
         normalize: first bring embeddings to length 1.
-        reduction: "none" gives a value per pair, in the order (0,1), (0,2), …, (1,2), …; for the rest see `Loss`.
+        reduction: "none" gives a value per pair, in the order (0,1), (0,2), …, (1,2), …; see `Loss`.
+        validate: see `Loss`, as also for device and dtype, which change nothing here: there are no parameters.
         process_group: take the pairs of the batches of all ranks, not of its own alone (see `parallel.py`).
 
     Example:
@@ -33,7 +34,7 @@ class Contrastive(Loss):
         >>> Contrastive(margin=4.5, reduction="none")(x, labels)  # 1² / 2, beyond the margin, (4.5 - 4)² / 2
         tensor([0.5000, 0.0000, 0.1250])
 
-    A batch of one has no pair: its loss is 0, attached to the graph. Coinciding pairs of different classes are at a
+    A batch of one has no pair: its loss is 0, and so is the gradient. Coinciding pairs of different classes are at a
     kink with no direction to push in: their gradient is 0.
 
     Source: Hadsell, Chopra, LeCun, "Dimensionality Reduction by Learning an Invariant Mapping", CVPR 2006, eq. 4.
@@ -60,20 +61,19 @@ class Contrastive(Loss):
     def per_sample(self, embeddings: Tensor, labels: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         x = unit(embeddings) if self.normalize else embeddings
         if self.reduction != "none":
-            around = x.detach().mean(0)  # moving all changes no distance, but x_i² + x_j² - 2 x_i x_j cancels less
-            return per_anchor(self.terms, x - around, labels, distances=True, group=self.process_group)
+            pushed, pairs = per_anchor(self.terms, x, labels, distances=True, group=self.process_group)
+            return pushed + pulls(x, labels), pairs
         i, j = torch.triu_indices(len(x), len(x), 1, device=x.device)
         pulled, pushed = self.costs(F.pdist(x).square())  # (B (B-1) / 2,)
         return torch.where(labels[i] == labels[j], pulled, pushed)
 
     def terms(self, squared: Tensor, positives: Tensor, present: Tensor, negative: Tensor) -> tuple[Tensor, Tensor]:
-        """From the squared distances of some anchors to all samples, see `Terms`; every pair is counted twice, by half.
+        """From the squared distances of some anchors to all samples, see `Terms`: what pairs of two classes cost.
 
-        (b, B) -> (b,), (b,)
+        Every pair is counted twice, by half; so are those of one class, which `pulls` adds.  (b, B) -> (b,), (b,)
         """
-        pulled = torch.where(present, self.costs(squared.gather(1, positives))[0], 0.0).sum(1)
         pushed = torch.where(negative, self.costs(squared)[1], 0.0).sum(1)
-        return (pulled + pushed) / 2, (present.sum(1) + negative.sum(1)) / 2
+        return pushed / 2, (present.sum(1) + negative.sum(1)) / 2
 
     def costs(self, squared: Tensor) -> tuple[Tensor, Tensor]:
         """What a pair costs if it is of one class, and what if it is of two, from D²."""
@@ -82,3 +82,17 @@ class Contrastive(Loss):
 
     def values_before(self, sample: int, samples: int) -> int:
         return sample * (2 * samples - sample - 1) // 2  # sample i comes first in B - 1 - i pairs
+
+
+def pulls(x: Tensor, labels: Tensor) -> Tensor:
+    """Half of Σ_j ½ ‖x_i - x_j‖² over the samples j of i's class, from their distances to the mean of the class.
+
+    With u = x - mean, Σ_j ‖x_i - x_j‖² = n ‖u_i‖² + Σ_j ‖u_j‖². Where a class has drawn close together, ‖x_i‖² + ‖x_j‖²
+    - 2 x_i · x_j would subtract nearly equal numbers; this does not.  (B, d), (B,) -> (B,)
+    """
+    _, classes, sizes = labels.unique(return_inverse=True, return_counts=True)
+    n = sizes.to(x.dtype)  # (classes,)
+    means = x.new_zeros(len(n), x.shape[1]).index_add(0, classes, x) / n[:, None]  # (classes, d)
+    from_mean = (x - means[classes]).square().sum(1)  # (B,), ‖u‖²
+    in_class = x.new_zeros(len(n)).index_add(0, classes, from_mean)  # (classes,)
+    return (n[classes] * from_mean + in_class[classes]) / 4

@@ -28,7 +28,7 @@ class CurricularFace(MarginHead):
         margin: m in radians.
         momentum: β, the weight of the current batch.
         beyond_pi: see `ArcFace`.
-        reduction, validate, tile, process_group: see `MarginHead`.
+        reduction, validate, tile, process_group, sample_rate, device, dtype: see `MarginHead`.
 
     Example:
         >>> loss = CurricularFace(embedding_dim=64, num_classes=10, momentum=0.5)
@@ -63,7 +63,11 @@ class CurricularFace(MarginHead):
         self.margin = margin
         self.momentum = momentum
         self.beyond_pi = beyond_pi
-        self.register_buffer("t", torch.tensor(0.0))
+        self.register_buffer("t", torch.tensor(0.0, **self._made))
+
+    @property
+    def holds_constants(self) -> bool:  # type: ignore[override]
+        return self.training  # t follows the batch
 
     def observe(self, embeddings: Tensor, target_cos: Tensor) -> None:
         self.t = self.t.lerp(target_cos.mean().to(self.t), self.momentum)

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from facelearn.losses.base import NOT_NEGATIVE, POSITIVE, Classifier, Common
+from facelearn.losses.derivatives import transformed
 from facelearn.losses.margin import unit
 from facelearn.losses.parallel import add_up, shard, shared
 
@@ -29,6 +30,7 @@ class DiscFace(Classifier):
         weight: λ.
         bound: b, the length v may have at most.
         reduction, validate: see `Loss`; those of the base loss are not used.
+        device, dtype: of the whole, the base loss included; as that is, if not given.
 
     Example:
         >>> loss = DiscFace(CosFace(embedding_dim=64, num_classes=10), weight=0.4)
@@ -61,7 +63,13 @@ class DiscFace(Classifier):
         self.base_loss = base_loss
         self.weight = weight
         self.bound = bound
-        self.xi = nn.Parameter(torch.zeros(base_loss.embedding_dim))
+        self.xi = nn.Parameter(torch.zeros_like(cast(Tensor, base_loss.weight)[0]))
+        if any(self._made.values()):
+            self.to(**self._made)  # the base loss too
+
+    @property
+    def holds_constants(self) -> bool:  # type: ignore[override]
+        return self.base_loss.holds_constants
 
     def displacement(self) -> Tensor:
         """v, which is ξ or, where that is too long, ξ shortened to the bound. At ξ = 0 the gradient is finite, not 0.
@@ -76,10 +84,11 @@ class DiscFace(Classifier):
         here = (row >= 0) & (row < len(weights))  # all of them, without a group
         row = row.where(here, row.where(here, 0).amax())  # elsewhere any row will do that has a gradient already
         sampled = getattr(self.base_loss, "sample_rate", 1.0) < 1  # the gradient of `weight` is then sparse
+        sampled = sampled and not transformed(weights)
         residual = shared(unit(embeddings), group) - unit(F.embedding(row, weights, sparse=sampled))  # (B, d)
         discrepancy = torch.linalg.vector_norm(residual - shared(self.displacement(), group), dim=1)  # (B,)
         discrepancy = add_up(torch.where(here, discrepancy, 0.0), group)
-        return cast(Tensor, self.base_loss.per_sample(embeddings, labels)) + self.weight * discrepancy
+        return self.base_loss.per_sample(embeddings, labels) + self.weight * discrepancy
 
     def scores(self, embeddings: Tensor) -> Tensor:
         """Those of the base loss.  (B, C)"""

@@ -30,7 +30,7 @@ class ElasticFace(MarginHead):
         std: σ.
         plus: the "+" variant.
         generator: where the margins are drawn from; `None`: torch's global one.
-        reduction, validate, tile, process_group: see `MarginHead`.
+        reduction, validate, tile, process_group, sample_rate, device, dtype: see `MarginHead`.
 
     Example:
         >>> loss = ElasticFace(embedding_dim=64, num_classes=10, std=0.05)

@@ -27,7 +27,7 @@ class L2Softmax(Classifier):
         alpha: α, the length of every embedding.
         learn_alpha: learn α, from `alpha` on.
         bias: learn b `(C,)`.
-        reduction, validate: see `Loss`.
+        reduction, validate, device, dtype: see `Loss`.
 
     Example:
         >>> loss = L2Softmax(embedding_dim=64, num_classes=10, alpha=16.0, learn_alpha=True)
@@ -57,9 +57,9 @@ class L2Softmax(Classifier):
     ) -> None:
         super().__init__(embedding_dim, num_classes, **common)
         self.check_setting("alpha", alpha)
-        self.alpha = nn.Parameter(torch.tensor(float(alpha))) if learn_alpha else alpha
-        self.weight = nn.Parameter(torch.empty(num_classes, embedding_dim))
-        self.bias = nn.Parameter(torch.empty(num_classes)) if bias else None
+        self.alpha = nn.Parameter(torch.tensor(float(alpha), **self._made)) if learn_alpha else alpha
+        self.weight = nn.Parameter(torch.empty(num_classes, embedding_dim, **self._made))
+        self.bias = nn.Parameter(torch.empty(num_classes, **self._made)) if bias else None
         self.reset_parameters()
 
     def reset_parameters(self) -> None:

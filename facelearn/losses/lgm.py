@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from facelearn.losses.base import NOT_NEGATIVE, Classifier, Common, one_of
+from facelearn.losses.derivatives import functional
 from facelearn.losses.margin import cross_entropy, rest
 
 #: up to this many numbers x_t - μ_kt are held at once; more are computed in blocks of classes, again for the gradient
@@ -30,7 +31,7 @@ class LGM(Classifier):
         alpha: α, at least 0.
         likelihood_weight: λ.
         covariance: "diagonal" learns log Λ; "identity" fixes Λ = 1.
-        reduction, validate: see `Loss`.
+        reduction, validate, device, dtype: see `Loss`.
 
     Example:
         >>> loss = LGM(embedding_dim=64, num_classes=10)
@@ -67,8 +68,8 @@ class LGM(Classifier):
         self.alpha = alpha
         self.likelihood_weight = likelihood_weight
         self.covariance = covariance
-        self.means = nn.Parameter(torch.empty(num_classes, embedding_dim))
-        self.log_var = nn.Parameter(torch.zeros(num_classes, embedding_dim)) if covariance == "diagonal" else None
+        self.means = nn.Parameter(torch.empty(num_classes, embedding_dim, **self._made))
+        self.log_var = None if covariance == "identity" else nn.Parameter(torch.zeros_like(self.means))
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -86,7 +87,7 @@ class LGM(Classifier):
         log_vars = [None] * -(-self.num_classes // size) if self.log_var is None else self.log_var.split(size)
         blocks = [
             half_mahalanobis(embeddings, means, log_var)
-            if size >= self.num_classes
+            if size >= self.num_classes or functional()  # which checkpoints do not go with
             else checkpoint(half_mahalanobis, embeddings, means, log_var, use_reentrant=False)
             for means, log_var in zip(self.means.split(size), log_vars, strict=True)
         ]

@@ -31,7 +31,7 @@ class MagFace(MarginHead):
         margin_lower, margin_upper: l_m and u_m, radians.
         regularizer_weight: λ.
         beyond_pi: "easy", the authors' default: the margin only where cos θ_y > 0; "mm" and "plain": see `ArcFace`.
-        reduction, validate, tile, process_group: see `MarginHead`.
+        reduction, validate, tile, process_group, sample_rate, device, dtype: see `MarginHead`.
 
     Example:
         >>> loss = MagFace(embedding_dim=2, num_classes=10, lower=10.0, upper=110.0, margin_lower=0.4, margin_upper=0.8)

@@ -26,9 +26,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributed import ProcessGroup
+from torch.nn.parallel import DistributedDataParallel
 
 from facelearn.losses import tiles
 from facelearn.losses.base import AT_LEAST_ONE, POSITIVE, Classifier, Common, Rule
+from facelearn.losses.derivatives import transformed
 from facelearn.losses.parallel import GatherSamples, everywhere, gather_columns, shard
 from facelearn.losses.sampling import sample_classes
 
@@ -56,9 +58,10 @@ class MarginHead(Classifier):
         process_group: share the classes out among its ranks (see `parallel.py`): `weight` then holds this rank's rows,
             the loss is the mean over the batches of all, which must be equally long. Not for DistributedDataParallel.
         sample_rate: share of the classes that a training call meets, those of its batch and random others; below 1 the
-            gradient of `weight` is sparse, and the optimiser needs `touched_rows_only` (see `sampling.py`). `eval()`
-            and `logits` use all classes.
-        reduction, validate: see `Loss`.
+            gradient of `weight` is sparse: the optimiser needs `touched_rows_only`, clipping goes as `sampling.py`
+            says, and DistributedDataParallel refuses it (a `process_group` does not). `eval()` and `logits` use all
+            classes.
+        reduction, validate, device, dtype: see `Loss`.
 
     A zero embedding has no direction: its cosines are all 0, its gradient that of an embedding of norm 1.
     """
@@ -94,7 +97,7 @@ class MarginHead(Classifier):
         self.tile = tile
         self.sample_rate = sample_rate
         self.first_class, end = shard(num_classes, process_group)
-        self.weight = nn.Parameter(torch.empty((end - self.first_class) * num_subcenters, embedding_dim))
+        self.weight = nn.Parameter(torch.empty((end - self.first_class) * num_subcenters, embedding_dim, **self._made))
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -149,7 +152,7 @@ class MarginHead(Classifier):
     @torch.no_grad()
     def target_cosine_in_float64(self, embeddings: Tensor, weight: Tensor, own: Tensor) -> Tensor:
         """cos θ_y without the rounding of float32, which changes an angle near 0 by up to 3e-4.  (B,)"""
-        return self.own_class(unit(most_precise(embeddings)), weight, own)[1]
+        return self.own_class(unit(most_precise(embeddings)), weight, own)[1].detach()  # no tangent either
 
     def observed_rows(self, embeddings: Tensor, target_cos: Tensor) -> tuple[Tensor, ...]:
         """First `observe`, if training; then `rows`."""
@@ -171,16 +174,21 @@ class MarginHead(Classifier):
         size = tiles.tile_size(self.tile, len(own), n)
         if self.process_group is not None:
             size = size or n  # one tile: `dense` needs the classes of all ranks
-        return tiles.tiled(self, x, weight, own, rows, size) if size else dense(self, x, weight, own, rows)
+        if size is None or transformed(x, weight, *rows):
+            return dense(self, x, weight, own, rows)
+        return tiles.tiled(self, x, weight, own, rows, size)
 
     def sampled(self, own: Tensor) -> tuple[Tensor, Tensor]:
         """`classes` in a training call with `sample_rate` < 1. The gradient of `weight` is then sparse."""
+        if self.process_group is None and getattr(DistributedDataParallel, "_active_ddp_module", None) is not None:
+            expected = "expected 1 in DistributedDataParallel, which takes no sparse gradient (or a process_group)"
+            raise ValueError(f"sample_rate={self.sample_rate}: {expected}")
         chosen = self.draw_classes(own)  # (n,), sorted
         K = self.num_subcenters
         centers = chosen if K == 1 else (K * chosen[:, None] + torch.arange(K, device=chosen.device)).flatten()
         place = torch.searchsorted(chosen, own).clamp(max=len(chosen) - 1)
         own = torch.where(chosen[place] == own, place, -1)
-        return F.embedding(centers, self.weight, sparse=True), own
+        return F.embedding(centers, self.weight, sparse=not transformed(self.weight)), own
 
     def draw_classes(self, own: Tensor) -> Tensor:
         """The classes of this rank to compare with in a training call: all those in `own`, and others.  (n,), sorted"""
@@ -229,7 +237,8 @@ def dense(head: MarginHead, x: Tensor, weight: Tensor, labels: Tensor, rows: tup
     """What `MarginHead.compare` returns, by the formula at the top of this file, from the whole (B, C) matrix."""
     cos = head.cosines(x, weight)  # (B, C)
     own = labels[:, None]
-    target_cos = cos.gather(1, own).clamp(-1, 1)  # (B, 1)
+    target_cos = cos.gather(1, own)  # (B, 1)
+    target_cos = with_value(target_cos, target_cos.clamp(-1, 1))  # a rounding beyond 1 must not cost the gradient
     logits = head.scale * head.others(cos, target_cos, tuple(row[:, None] for row in rows))  # (B, C)
     sums = (term.scatter(1, own, 0.0).sum(1) for term in head.row_sums(cos, target_cos))
     kept = logits.detach().scatter(1, own, -torch.inf).max(1)[::-1] if head.keeps_hardest else ()

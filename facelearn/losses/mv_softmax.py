@@ -29,7 +29,7 @@ class MVSoftmax(MarginHead):
         margin: m; `None`: 0.5 radians for "arc", a cosine difference of 0.35 for "am".
         t: the emphasis, at least 0.
         mode: "adaptive" or "fixed".
-        reduction, validate, tile, process_group: see `MarginHead`.
+        reduction, validate, tile, process_group, sample_rate, device, dtype: see `MarginHead`.
 
     Example:
         >>> loss = MVSoftmax(embedding_dim=64, num_classes=10, kind="am", margin=0.25, t=0.2)

@@ -19,7 +19,7 @@ class NormFace(MarginHead):
     Args:
         embedding_dim, num_classes: d and C.
         scale: s.
-        reduction, validate, tile, process_group: see `MarginHead`.
+        reduction, validate, tile, process_group, sample_rate, device, dtype: see `MarginHead`.
 
     Example:
         >>> loss = NormFace(embedding_dim=64, num_classes=10, scale=16.0)

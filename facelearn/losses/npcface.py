@@ -25,7 +25,7 @@ class NPCFace(MarginHead):
         margin: m of the mask, radians.
         m0, m1: the collaborative margin, radians; without a hard negative it is m0.
         t, a: factor and offset on hard negatives.
-        reduction, validate, tile, process_group: see `MarginHead`.
+        reduction, validate, tile, process_group, sample_rate, device, dtype: see `MarginHead`.
 
     Example:
         >>> loss = NPCFace(embedding_dim=64, num_classes=10, margin=0.0, t=1.1, a=0.2)
@@ -41,6 +41,7 @@ class NPCFace(MarginHead):
     m_i and wraps all in a focal loss.
     """
 
+    holds_constants = True
     rules: ClassVar = {"margin": RADIANS, "m0": RADIANS, "m1": NOT_NEGATIVE, "t": NOT_NEGATIVE, "a": NOT_NEGATIVE}
 
     def __init__(

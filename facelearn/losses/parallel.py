@@ -14,7 +14,8 @@ of all.
 
 All other losses, and heads without a group, are means over samples. Put such a loss into DistributedDataParallel, as
 you do with the net: the mean of the ranks' gradients is then the gradient of the whole batch, since batches are equally
-long (with `reduction="sum"` it is 1/W of that). A head's t, μ, σ, however, are then those of rank 0's batches alone.
+long (with `reduction="sum"` it is 1/W of that). A head's t, μ, σ, however, are then those of rank 0's batches alone;
+and a head with `sample_rate` < 1 cannot be put there, since its gradient is sparse.
 
 With a group the loss is that of the batches of all ranks, the same number on every rank; `"none"` gives each rank the
 values of its own samples. DistributedDataParallel divides the gradients of the net by W; so the gradient to the
@@ -38,6 +39,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch.distributed import ProcessGroup
+
+from facelearn.losses.derivatives import refuse_second_order
 
 
 def shard(num_classes: int, group: ProcessGroup | None) -> tuple[int, int]:
@@ -93,8 +96,8 @@ def disagreement(
     problem: ValueError | None, embeddings: Tensor, device: torch.device, group: ProcessGroup
 ) -> ValueError | None:
     """The error of a rank whose own batch is in order, if another's is not or theirs differ in size."""
-    samples, columns, *_ = (*embeddings.shape, 0, 0)
-    mine = torch.tensor([problem is not None, samples, columns, embeddings.element_size()])
+    samples, columns, *_ = (*tuple(getattr(embeddings, "shape", ())), 0, 0)
+    mine = torch.tensor([problem is not None, samples, columns, getattr(embeddings, "itemsize", 0)])
     seen = torch.cat([mine, -mine]).to(device)
     dist.all_reduce(seen, dist.ReduceOp.MAX, group=group)
     most, least = seen[:4].tolist(), (-seen[4:]).tolist()
@@ -142,6 +145,7 @@ class GatherSamples(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        refuse_second_order()
         return ctx.group.size() * gradient[samples_of_rank(gradient, ctx.group)], None
 
 
@@ -150,6 +154,7 @@ class FromAll(GatherSamples):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        refuse_second_order()
         return gradient[samples_of_rank(gradient, ctx.group)], None
 
 
@@ -177,6 +182,7 @@ class AddUp(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        refuse_second_order()
         return gradient, None
 
 
@@ -190,6 +196,7 @@ class Shared(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        refuse_second_order()
         return everywhere(gradient.clone(), ctx.group), None
 
 
@@ -203,6 +210,7 @@ class OwnValues(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
+        refuse_second_order()
         count, first, end = ctx.share
         everyone = gradient.new_zeros(count)
         everyone[first:end] = gradient / ctx.group.size()

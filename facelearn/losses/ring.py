@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.distributed import ProcessGroup
 
 from facelearn.losses.base import Common, Loss, Rule
+from facelearn.losses.derivatives import functional
 
 
 class Ring(Loss):
@@ -23,7 +24,7 @@ class Ring(Loss):
     Args:
         radius: R at the start. `None`: the mean length in the first training call. On an untrained net that is tiny
             and classes merge: start the ring late (`Joint` does not call a part of weight 0), or give a radius.
-        reduction, validate: see `Loss`.
+        reduction, validate, device, dtype: see `Loss`.
         process_group: the mean length, and R with it, is that of the batches of all ranks (see `parallel.py`).
 
     Example:
@@ -52,13 +53,13 @@ class Ring(Loss):
         super().__init__(**common)
         self.process_group = process_group
         self.check_setting("radius", radius)
-        self.radius = nn.Parameter(torch.tensor(float("nan") if radius is None else float(radius)))
+        self.radius = nn.Parameter(torch.tensor(math.nan if radius is None else float(radius), **self._made))
 
     def per_sample(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         lengths = torch.linalg.vector_norm(embeddings, dim=1)  # (B,)
         unset = self.radius.isnan()
-        radius = torch.where(unset, lengths.detach().mean(), self.radius)
-        if self.training:
+        radius = torch.where(unset, lengths.mean(), self.radius)
+        if self.training and not functional():
             with torch.no_grad():
                 self.radius.copy_(radius)
         return (lengths - radius).square() / 2

@@ -6,6 +6,14 @@ Time and memory are then proportional to r · C. The gradient of `weight` is spa
 outside S has no gradient in this step and must not move. Yet momentum and weight decay would move it, and AdamW refuses
 sparse gradients; `touched_rows_only` mends all three.
 
+`torch.nn.utils.clip_grad_norm_` takes no sparse gradients. Clip within the step, where they have become dense rows:
+
+    def clip(*_):
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+
+    touched_rows_only(optimizer)
+    optimizer.register_step_pre_hook(clip)  # in this order
+
 The loss of a sample is smaller than with all classes, since `rest` has fewer terms (by about log r if all were equally
 hard); gradients are those of the sampled loss, not an unbiased estimate of the full one.
 

@@ -25,7 +25,7 @@ class Softmax(Classifier):
     Args:
         embedding_dim, num_classes: d and C.
         bias: learn b `(C,)`.
-        reduction, validate: see `Loss`.
+        reduction, validate, device, dtype: see `Loss`.
 
     Example:
         >>> loss = Softmax(embedding_dim=64, num_classes=10)
@@ -52,8 +52,8 @@ class Softmax(Classifier):
         **common: Unpack[Common],
     ) -> None:
         super().__init__(embedding_dim, num_classes, **common)
-        self.weight = nn.Parameter(torch.empty(num_classes, embedding_dim))
-        self.bias = nn.Parameter(torch.zeros(num_classes)) if bias else None
+        self.weight = nn.Parameter(torch.empty(num_classes, embedding_dim, **self._made))
+        self.bias = nn.Parameter(torch.zeros(num_classes, **self._made)) if bias else None
         self.reset_parameters()
 
     def reset_parameters(self) -> None:

@@ -28,7 +28,7 @@ class SphereFace(MarginHead):
         lam_min, lam_base, gamma, power: the annealing of λ. With `lam_min=5` an m of 4 acts about as 1.5 would.
         scale: `None` for the paper's ‖x‖. A number gives the later SphereFace-R: embeddings normalised too, this scale,
             any real m ≥ 1 (`scale=30., margin=1.7`), no annealing.
-        reduction, validate, tile, process_group: see `MarginHead`.
+        reduction, validate, tile, process_group, sample_rate, device, dtype: see `MarginHead`.
 
     Example:
         >>> loss = SphereFace(embedding_dim=64, num_classes=10)
@@ -71,7 +71,7 @@ class SphereFace(MarginHead):
         self.follows_norm = scale is None
         self.margin = margin
         self.lam_min, self.lam_base, self.gamma, self.power = lam_min, lam_base, gamma, power
-        self.register_buffer("iteration", torch.tensor(0))
+        self.register_buffer("iteration", torch.tensor(0, device=self.weight.device))
 
     def check_setting(self, name: str, value: Any) -> None:
         super().check_setting(name, value)

@@ -20,7 +20,7 @@ class SubCenterArcFace(ArcFace):
         embedding_dim, num_classes: d and C.
         num_subcenters: K.
         scale, margin, beyond_pi, detach_margin: see `ArcFace`.
-        reduction, validate, tile, process_group: see `MarginHead`.
+        reduction, validate, tile, process_group, sample_rate, device, dtype: see `MarginHead`.
 
     Example:
         >>> loss = SubCenterArcFace(embedding_dim=64, num_classes=10, num_subcenters=3)

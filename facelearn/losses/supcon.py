@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import ClassVar, Unpack
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.distributed import ProcessGroup
 
 from facelearn.losses.base import POSITIVE, Common, Loss
-from facelearn.losses.blocks import per_anchor
+from facelearn.losses.blocks import masked_logsumexp, per_anchor
 from facelearn.losses.margin import unit
 
 
@@ -23,7 +24,8 @@ class SupCon(Loss):
 
     Args:
         temperature: τ.
-        reduction: "none" gives a value per anchor, 0 where it has no positive; for the rest see `Loss`.
+        reduction: "none" gives a value per anchor, 0 where it has no positive; see `Loss`.
+        validate: see `Loss`, as also for device and dtype, which change nothing here: there are no parameters.
         process_group: take the pairs of the batches of all ranks, not of its own alone (see `parallel.py`).
 
     Example:
@@ -58,8 +60,9 @@ class SupCon(Loss):
         """From the similarities of some anchors with all samples, see `Terms`.  (b, B) -> (b,), (b,)"""
         logits = s / self.temperature  # (b, B)
         own = logits.gather(1, positives)  # (b, P)
+        to_own, to_others = masked_logsumexp(own, present), masked_logsumexp(logits, negative)  # (b,)
+        # log Σ_a - own = (log Σ_p - own) + log(1 + Σ_n / Σ_p): no difference of nearly equal numbers in a small loss
+        among_own = torch.where(present, to_own[:, None] - own, 0.0).sum(1) / present.sum(1).clamp(min=1)
+        against_others = torch.where(negative.any(1), F.softplus(to_others - to_own), 0.0)
         counted = present.any(1)
-        everything = logits.where(negative, -torch.inf).scatter(1, positives, own.where(present, -torch.inf))
-        log_sum = everything.where(counted[:, None], 0.0).logsumexp(1, keepdim=True)  # over all but itself
-        surprise = torch.where(present, log_sum - own, 0.0).sum(1)
-        return surprise / present.sum(1).clamp(min=1), counted
+        return torch.where(counted, among_own + against_others, 0.0), counted

@@ -20,9 +20,9 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from facelearn.losses import margin
+from facelearn.losses.derivatives import refuse_second_order, with_graph
 from facelearn.losses.parallel import everywhere
 
 #: a (B, C) matrix of up to this many cosines is not worth tiling
@@ -90,11 +90,12 @@ class TargetAndRest(torch.autograd.Function):
         return target_cos, rest, *sums, *kept
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, d_target: Tensor, d_rest: Tensor, *d_sums: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, labels, center, here, inverse, target_cos, rest, *rows = ctx.saved_tensors
         head: margin.MarginHead = ctx.head
         d_sums = d_sums[: -2 if head.keeps_hardest else None]
+        if torch.is_grad_enabled():  # create_graph=True
+            return backward_with_graph(head, x, weight, labels, tuple(rows), (d_target, d_rest, *d_sums))
         dx, dW = torch.zeros_like(x), torch.empty_like(weight)
         d_columns = [torch.zeros_like(v)[:, None] for v in (target_cos, *rows)]
         for i, tile in enumerate(tiles(head, weight, labels, ctx.size)):
@@ -122,6 +123,18 @@ class TargetAndRest(torch.autograd.Function):
         dx.addcmul_(unit_center, d_own[:, None])
         dW.index_add_(0, center, (d_own * inverse[center])[:, None] * (x - target_cos[:, None] * unit_center))
         return everywhere(dx, head.process_group), dW, None, None, None, *(d[:, 0] for d in d_columns[1:])
+
+
+def backward_with_graph(
+    head: margin.MarginHead, x: Tensor, weight: Tensor, labels: Tensor, rows: tuple[Tensor, ...],
+    upstream: tuple[Tensor, ...],
+) -> tuple[Tensor | None, ...]:  # fmt: skip
+    """The same gradients from the dense form, so that they can be differentiated again."""
+    if head.process_group is not None:
+        refuse_second_order()
+    outputs = margin.dense(head, x, weight, labels, rows)[: len(upstream)]
+    dx, dW, *d_rows = with_graph(outputs, (x, weight, *rows), upstream)
+    return dx, dW, None, None, None, *d_rows
 
 
 class Tile:

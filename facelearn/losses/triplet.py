@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.distributed import ProcessGroup
 
 from facelearn.losses.base import NOT_NEGATIVE, Common, Loss, one_of
-from facelearn.losses.blocks import blocks, per_anchor
+from facelearn.losses.blocks import blocks, centred, per_anchor
 from facelearn.losses.margin import most_precise, unit
 from facelearn.losses.parallel import from_all, gather_labels, samples_of_rank, shared
 
@@ -35,7 +35,8 @@ class Triplet(Loss):
         mining: see above.
         soft: softplus instead of the hinge (no margin; it still bounds the semi-hard band).
         normalize: first bring embeddings to length 1.
-        reduction: "none" gives the mean over the triplets of each anchor, 0 where it has none; for the rest see `Loss`.
+        reduction: "none" gives the mean over the triplets of each anchor, 0 where it has none; see `Loss`.
+        validate: see `Loss`, as also for device and dtype, which change nothing here: there are no parameters.
         process_group: take the triplets of the batches of all ranks, not of its own alone (see `parallel.py`).
 
     Example:
@@ -83,7 +84,7 @@ class Triplet(Loss):
     def hardest(self, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Batch-hard: find each anchor's two partners without a graph, then take its two distances.  -> (B,), (B,)"""
         farthest, nearest, mined = [], [], []
-        x, own = shared(x, self.process_group), samples_of_rank(x, self.process_group)
+        x, own = shared(centred(x), self.process_group), samples_of_rank(x, self.process_group)
         with torch.no_grad():
             for _, d, positives, present, negative in blocks(x, x[own] @ x.T, labels, True, own):
                 order = d.gather(1, positives).where(present, -torch.inf).argmax(1, keepdim=True)

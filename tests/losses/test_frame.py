@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
 from facelearn import losses
 from facelearn.losses import ArcFace, CircleFace, CosFace, MarginHead, NormFace, Softmax
@@ -252,6 +253,22 @@ def test_small_losses_keep_their_accuracy_in_float32(name):
     assert compared >= 2
 
 
+@pytest.mark.parametrize("tile", [None, 3], ids=["dense", "tiled"])
+@pytest.mark.parametrize("name", ANGULAR)
+def test_gradients_keep_their_accuracy_close_to_the_own_class(name, tile):
+    """Down to θ = 1e-4, where a float32 cosine is 1 or beyond: the direction x̂ - Ŵ has an error of 6e-8 / θ."""
+    for seed, spread in itertools.product(range(3), (0.1, 1e-2, 1e-3, 1e-4)):
+        torch.manual_seed(seed)
+        single = ANGULAR[name](64, 10).eval()
+        getattr(single, "base_loss", single).tile = tile
+        exact = copy.deepcopy(single).double()
+        x = (unit(centres(single)) + spread * torch.randn(10, 64) / 8).float()
+        y = torch.arange(10)
+        got, want = (value_and_gradients(loss, z, y) for loss, z in ((single, x), (exact, x.double())))
+        error = (got["grad_embeddings"].double() - want["grad_embeddings"]).norm() / want["grad_embeddings"].norm()
+        assert error < 2e-5 + 3e-7 / spread, (seed, spread)
+
+
 def test_cross_entropy_beats_torch_where_the_loss_is_nearly_zero():
     """The reason for -log σ: torch's own loses most digits there."""
     logits = torch.tensor([[16.0, 0.0, -1.0]])
@@ -343,6 +360,9 @@ def test_two_calls_before_a_backward_do_not_disturb_each_other(make, tile):
         ({"labels": torch.tensor([0.0, 1.0, 2.0, 3.0])}, "labels.dtype=torch.float32: expected torch.int64"),
         ({"labels": torch.tensor([0, 1, 2])}, r"labels.shape=\(3,\): expected \(4,\)"),
         ({"labels": torch.eye(6)[:4].long()}, r"labels.shape=\(4, 6\)"),
+        ({"labels": [0, 1, 2, 3]}, r"labels=\[0, 1, 2, 3\]: expected a tensor, not a list"),
+        ({"labels": np.arange(4)}, r"labels=array\(\[0, 1, 2, 3\]\): expected a tensor, not a ndarray"),
+        ({"embeddings": [[0.5] * 8] * 4}, r"embeddings=\[\[0.5, .* \.\.\.: expected a tensor, not a list"),
     ],
 )
 @classifying
@@ -350,6 +370,50 @@ def test_bad_batches_are_refused_by_name(make, change, named):
     good = {"embeddings": torch.randn(4, 8), "labels": torch.tensor([0, 1, 2, 3])}
     with pytest.raises(ValueError, match=named):
         make(8, 6)(**(good | change))
+
+
+@classifying
+@pytest.mark.parametrize("bad", [-1, 6, -(2**40), 2**40])
+def test_a_label_without_a_class_is_nan_where_nobody_looks(make, bad):
+    """As on an accelerator, where looking would wait for it; for that sample alone, and with healthy gradients."""
+    x, y = batch(dtype=torch.float32)
+    y[3] = bad
+    for more in ({}, {"tile": 2}, {"sample_rate": 0.5}):
+        loss = make(8, 6, validate=False, reduction="none")
+        head = getattr(loss, "base_loss", loss)
+        if more and not isinstance(head, MarginHead):
+            continue
+        for name, value in more.items():
+            setattr(head, name, value)
+        leaf = x.clone().requires_grad_()
+        each = loss(leaf, y)
+        assert each.isnan().nonzero().tolist() == [[3]]
+        loss.reduction = "mean"
+        value = loss(leaf, y)
+        assert value.isnan()
+        value.backward()
+        assert leaf.grad.isfinite().all()
+
+
+def test_a_label_without_a_class_is_nan_for_centres_too():
+    x = torch.randn(3, 8)
+    for bad in (-1, 6):
+        assert losses.Center(8, 6, validate=False).eval()(x, torch.tensor([0, bad, 1])).isnan()
+        assert losses.Center(8, 6, validate=False)(x, torch.tensor([0, bad, 1])).isnan()
+
+
+@classifying
+@pytest.mark.parametrize("more", [{}, {"tile": 2}, {"sample_rate": 0.5}], ids=["dense", "tiled", "sampled"])
+def test_nothing_is_read_where_values_are_not_looked_at(make, more):
+    """Tensors without values, which refuse to be read: so nothing in a step waits for an accelerator."""
+    with FakeTensorMode():
+        loss = make(8, 6, validate=False)
+        for name, value in more.items():
+            setattr(getattr(loss, "base_loss", loss), name, value)
+        x, y = torch.randn(4, 8, requires_grad=True), torch.zeros(4, dtype=torch.int64)
+        loss(x, y).backward()
+        with pytest.raises(DataDependentOutputException):
+            bool(loss(x, y).isnan())
 
 
 def test_value_checks_can_be_left_out():
@@ -544,6 +608,41 @@ def test_a_state_moves_in_observe_which_only_training_calls(tile):
     assert seen == ["rows"]
     loss.train()(x.requires_grad_(), y)
     assert seen == ["rows", ((12, 8), (12,), torch.float32, False), "rows"]
+
+
+@pytest.mark.parametrize("stem", losses.REGISTRY)
+def test_device_and_dtype(stem):
+    kind = losses.REGISTRY[stem]
+    for device, dtype in ((None, None), ("cpu", torch.float64), ("meta", None), ("meta", torch.float64)):
+        places = (8, 5) if issubclass(kind, losses.ClassLoss) else ()
+        if stem == "discface":
+            places = (CosFace(8, 5, device=device),)
+        loss = kind(*places, device=device, dtype=dtype)
+        tensors = [*loss.parameters(), *loss.buffers()]
+        assert {t.device.type for t in tensors} <= {device or "cpu"}
+        assert {t.dtype for t in tensors if t.is_floating_point()} <= {dtype or torch.float32}
+    with pytest.raises(ValueError, match=r"dtype=torch\.float16: expected torch.float32 or torch.float64"):
+        kind(*((CosFace(8, 5),) if stem == "discface" else places), dtype=torch.float16)
+
+
+def test_a_loss_around_a_base_loss_is_made_like_that():
+    base = CosFace(8, 5, dtype=torch.float64)
+    x, y = batch(B=4, C=5)
+    assert losses.DiscFace(base).xi.dtype == torch.float64
+    assert losses.DiscFace(base)(x, y).dtype == torch.float64
+
+
+@classifying
+def test_copies_are_alike_and_apart(make):
+    x, y = batch()
+    loss = make(8, 6).double()
+    twin = copy.deepcopy(loss)
+    assert repr(twin) == repr(loss)
+    assert torch.equal(once(loss, x, y), once(twin, x, y))
+    with torch.no_grad():
+        for p in twin.parameters():
+            p.zero_()
+    assert all(p.any() for name, p in loss.named_parameters() if name.endswith(("weight", "means")))
 
 
 def test_registry_makes_losses_by_stem():

@@ -5,6 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from facelearn.losses import SupCon
 from tests.losses.conformance import PAIR, batch, hostile, value_and_gradients
 
 pairs = pytest.mark.parametrize("make", PAIR.values(), ids=PAIR)
@@ -129,6 +130,47 @@ def test_float32_stays_close_to_float64(make):
         torch.testing.assert_close(got["grad_embeddings"].double(), want["grad_embeddings"], rtol=0, atol=2e-3 * scale)
 
 
+def near(seed, spread, classes):
+    """24 samples of 6 classes, all in one point but for `spread`; or each class in a point of its own."""
+    g = torch.Generator().manual_seed(seed)
+    y = torch.arange(24) % 6
+    centre = torch.nn.functional.normalize(torch.randn(6, 64, generator=g))[y if classes else 0 * y]
+    return centre + spread * torch.randn(24, 64, generator=g) / 8, y
+
+
+@pytest.mark.parametrize("spread", [0.1, 1e-2, 1e-3])
+@pytest.mark.parametrize("name", PAIR)
+def test_accuracy_near_collapse(name, spread):
+    """All embeddings in nearly one point: mining and slopes follow the small differences, not their rounding."""
+    for seed in range(5):
+        x, y = near(seed, spread, classes=False)
+        got, want = value_and_gradients(PAIR[name](), x, y), value_and_gradients(PAIR[name](), x.double(), y)
+        torch.testing.assert_close(got["loss"].double(), want["loss"], rtol=2e-6, atol=0)
+        error = (got["grad_embeddings"].double() - want["grad_embeddings"]).norm() / want["grad_embeddings"].norm()
+        assert error < (1e-4 if name == "circle" else 1e-6) + 2e-7 / spread, seed
+
+
+@pytest.mark.parametrize("spread", [0.1, 1e-2, 1e-3])
+@pytest.mark.parametrize("name", [name for name in PAIR if name not in ("triplet-semi-hard-soft", "supcon")])
+def test_accuracy_where_each_class_has_collapsed(name, spread):
+    """As training leaves them: the distances within a class are a millionth of those between classes."""
+    for seed in range(5):
+        x, y = near(seed, spread, classes=True)
+        got, want = value_and_gradients(PAIR[name](), x, y), value_and_gradients(PAIR[name](), x.double(), y)
+        torch.testing.assert_close(got["loss"].double(), want["loss"], rtol=2e-5, atol=0)
+
+
+@pytest.mark.parametrize("temperature", [0.05, 0.1])
+def test_small_losses_of_supcon_keep_their_accuracy(temperature):
+    """One positive for every anchor, far above the rest: log Σ - own, a small difference, was all wrong at 4e-7."""
+    for noise in (0.1, 0.3, 0.6):
+        torch.manual_seed(0)
+        c = torch.nn.functional.normalize(torch.randn(20, 128))
+        x, y = torch.cat([c, c + noise * torch.randn(20, 128) / 128**0.5]), torch.arange(40) % 20
+        loss = SupCon(temperature=temperature)
+        assert loss(x, y).item() == pytest.approx(loss(x.double(), y).item(), rel=2e-6)
+
+
 @pytest.mark.parametrize(
     ("change", "named"),
     [
@@ -138,6 +180,7 @@ def test_float32_stays_close_to_float64(make):
         ({"embeddings": torch.full((4, 8), torch.nan)}, r"embeddings\[0\]=nan: expected finite"),
         ({"labels": torch.tensor([0.0, 1.0, 2.0, 3.0])}, r"labels.dtype=torch.float32: expected torch.int64"),
         ({"labels": torch.tensor([0, 1, 2])}, r"labels.shape=\(3,\): expected \(4,\)"),
+        ({"labels": [0, 1, 2, 3]}, r"labels=\[0, 1, 2, 3\]: expected a tensor, not a list"),
     ],
 )
 @pairs

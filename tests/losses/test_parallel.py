@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import os
 import socket
@@ -376,6 +377,57 @@ def check_errors_without_a_cpu_backend(group: dist.ProcessGroup) -> None:
             loss(bad, y[1:])
 
 
+def check_labels_without_a_class_are_nan(group: dist.ProcessGroup) -> None:
+    """Where values are not looked at: on every rank, whichever rank has the label, and for that sample alone."""
+    mine = slice(group.rank() * B, (group.rank() + 1) * B)
+    for bad in (-1, C, 10**9):
+        for more in ({}, {"tile": 4}, {"sample_rate": 0.5}):
+            head, x, y = one_process("arcface")
+            y[0] = bad
+            assert share_of(head, group, "arcface", validate=False, **more)(x[mine], y[mine]).isnan()
+            each = share_of(head, group, "arcface", validate=False, reduction="none", **more)(x[mine], y[mine])
+            assert each.isnan().tolist() == [group.rank() == 0, False, False, False, False]
+
+
+def check_copies_share_the_group(group: dist.ProcessGroup) -> None:
+    """As a running average of the weights needs them; a joint loss with pair losses too."""
+    head, x, y = one_process("curricularface")
+    mine = slice(group.rank() * B, (group.rank() + 1) * B)
+    part = share_of(head, group, "curricularface")
+    joint = losses.Joint((1.0, part), (0.5, losses.Triplet(process_group=group))).double()
+    twin = copy.deepcopy(joint)
+    assert twin.parts[0].process_group is part.process_group
+    assert twin.parts[1].process_group is part.process_group
+    assert twin.parts[0].weight is not part.weight
+    close(twin(x[mine], y[mine]).detach(), joint(x[mine], y[mine]).detach())
+    with torch.no_grad():
+        twin.parts[0].weight.zero_()
+    assert part.weight.any()
+    average = torch.optim.swa_utils.AveragedModel(part)
+    average.update_parameters(part)
+    close(average.module.weight.detach(), part.weight.detach())
+
+
+def check_what_a_group_cannot_do_is_refused(group: dist.ProcessGroup) -> None:
+    """Second derivatives and torch.func, on all ranks alike; and a sampling head inside DistributedDataParallel."""
+    x, y, mine = a_batch(group)
+    makes = {"arcface": lambda: losses.ArcFace(D, C, process_group=group).double()}
+    makes |= {"ring": lambda: losses.Ring(radius=1.0, process_group=group).double()}
+    makes |= {name: lambda make=make: make(process_group=group) for name, make in PAIR.items()}
+    for make in makes.values():
+        loss, leaf = make(), x[mine].clone().requires_grad_()
+        with pytest.raises(RuntimeError, match="create_graph=True: expected False"):
+            torch.autograd.grad(loss(leaf, y[mine]), leaf, create_graph=True)
+        with pytest.raises(RuntimeError, match=r"process_group: expected None under torch\.func"):
+            torch.func.grad(lambda a, loss=loss: loss(a, y[mine]))(x[mine])
+        with pytest.raises(ValueError, match=r"labels=\[0, 1\]: expected a tensor|another rank refused"):
+            loss(x[mine], [0, 1] if group.rank() else y[mine])
+    sampled = DDP(losses.ArcFace(D, C, sample_rate=0.3), process_group=group)
+    with pytest.raises(ValueError, match=r"sample_rate=0\.3: expected 1 in DistributedDataParallel"):
+        sampled(torch.randn(B, D), y[mine])
+    assert sampled.eval()(torch.randn(B, D), y[mine]).isfinite()
+
+
 def check_nothing_stays_alive_after_a_step(group: dist.ProcessGroup) -> None:
     """No tensor of a step outlives it, and no graph, whether there was a backward pass or not."""
     head = losses.CurricularFace(D, C, tile=4, process_group=group)
@@ -431,6 +483,7 @@ CHECKS = [
     check_shards_start_differently_and_margins_alike, check_sampled_classes, check_pair_losses,
     check_every_rank_takes_its_own_anchors,
     check_pair_losses_under_ddp, check_joint_with_center_and_ring, check_plain_ddp, check_loss_parallel,
+    check_labels_without_a_class_are_nan, check_copies_share_the_group, check_what_a_group_cannot_do_is_refused,
     check_pair_errors_on_all_ranks, check_errors_without_a_cpu_backend, check_nothing_stays_alive_after_a_step,
 ]  # fmt: skip
 #: checks of two ranks and of three

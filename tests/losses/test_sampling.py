@@ -191,6 +191,27 @@ def test_dense_gradients_are_left_alone_and_the_loss_falls():
     assert optimizer.state[head.weight]["exp_avg"].shape == head.weight.shape
 
 
+def test_gradients_are_clipped_within_the_step():
+    """As the docstring of `sampling.py` says; torch's own function refuses sparse ones."""
+    torch.manual_seed(0)
+    head, full = losses.ArcFace(D, C, sample_rate=0.99), losses.ArcFace(D, C)
+    full.load_state_dict(head.state_dict())
+    x, y = torch.randn(B, D), torch.arange(B)
+    optimizer, plain = torch.optim.SGD(head.parameters(), 1.0), torch.optim.SGD(full.parameters(), 1.0)
+
+    def clip(*_):
+        torch.nn.utils.clip_grad_norm_(head.parameters(), 0.1)
+
+    touched_rows_only(optimizer)
+    optimizer.register_step_pre_hook(clip)
+    head(x, y).backward(), full(x, y).backward()
+    with pytest.raises(NotImplementedError):
+        torch.nn.utils.clip_grad_norm_(head.parameters(), 0.1)
+    torch.nn.utils.clip_grad_norm_(full.parameters(), 0.1)
+    optimizer.step(), plain.step()
+    torch.testing.assert_close(head.weight, full.weight)
+
+
 def test_a_state_saved_between_steps_is_whole():
     torch.manual_seed(0)
     weight = torch.nn.Parameter(torch.randn(8, 2))
