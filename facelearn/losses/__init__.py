@@ -111,6 +111,15 @@ def known_settings(stem: str, given: Iterable[str] = ()) -> set[str]:
     parameters = inspect.signature(REGISTRY[stem]).parameters.values()
     known = keywords(REGISTRY[stem]) | {p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD}
     if unknown := sorted(set(given) - known):
-        free = known - {"embedding_dim", "num_classes", "process_group", "reduction", "validate", "generator"}
+        free = known - {
+            "embedding_dim",
+            "num_classes",
+            "process_group",
+            "reduction",
+            "validate",
+            "device",
+            "dtype",
+            "generator",
+        }
         raise ValueError(f"loss: {stem} has no {', '.join(unknown)}; expected some of {', '.join(sorted(free))}")
     return known
