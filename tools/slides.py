@@ -11,7 +11,7 @@ and after a line `Note:` what the lecturer says. A line `show: ...` brings in on
     show: formula 4.2               the second display formula of step 4; `formula 4` where there is only one
     show: table 9                   the table of step 9; of a section by its English name: `table Paper card`
     show: code my_arcface           a function or class that the chapter defines
-    show: output Ablation 1         what the first code cell of a section prints
+    show: output Ablation 1         what the first code cell of a section prints; `Ablation 1.2` the second table of it
     show: question 2                a question of the quiz with its choices, without the answer
 
 Sphinx with sphinx-revealjs makes the HTML.
@@ -211,15 +211,20 @@ def code(chapter: Chapter, name: str) -> str:
 
 
 def output(chapter: Chapter, place: str) -> str:
-    """What the n-th code cell of a section prints."""
+    """What the n-th code cell of a section prints: lines, tables of `lesson.table`; `n.k` for the k-th of them."""
     name, _, number = place.rpartition(" ")
+    number, _, which = number.partition(".")
     cells = [cell for cell in section(chapter, name) if cell.kind == "code"]
     if number not in map(str, range(1, len(cells) + 1)):
         raise Failed(f"the section has {len(cells)} code cells: output {name} 1 and so on")
-    text = "".join(printed.get("text", "") for printed in cells[int(number) - 1].outputs).rstrip()
-    if not text:
-        raise Failed("this cell prints nothing")
-    return verbatim("output", html.escape(text), text)
+    found = []
+    for printed in cells[int(number) - 1].outputs:
+        text = printed.get("text", "").rstrip()
+        if text or "text/markdown" in printed.get("data", {}):
+            found.append(verbatim("output", html.escape(text), text) if text else printed["data"]["text/markdown"])
+    if which not in ("", *map(str, range(1, len(found) + 1))) or not found:
+        raise Failed(f"this cell prints {len(found)} texts and tables")
+    return found[int(which) - 1] if which else "\n\n".join(found)
 
 
 def question(chapter: Chapter, number: str) -> str:
