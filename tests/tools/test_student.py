@@ -273,6 +273,9 @@ from facelearn import check, lesson
 print(tiny.WORD, lesson.course_folder().name)"""
 
 
+QUIZ = 'check.arcface.quiz(q1="", q2="", q3="", q4="", q5="")'
+
+
 def small_chapter(language: str):
     zh = language == "zh"
     answer = f"<details><summary>{'答案' if zh else 'Answer'}</summary>\n\n- **A** so\n\n</details>"
@@ -283,6 +286,7 @@ def small_chapter(language: str):
         new_markdown_cell(f"# Title\n\n[x](../{other}/03_softmax.ipynb) ![a dot](../assets/dot.svg) {hint}"),
         new_code_cell(SETUP, execution_count=1),
         new_markdown_cell(f"## Quiz\n\n{quiz}"),
+        new_code_cell(QUIZ, execution_count=2),
     ]
     functions = ("logit_gradient(logits, labels)", "stable(logits, labels)", "near(w, b, i, j, x)")
     for n, function in enumerate(functions, 1):
@@ -292,10 +296,10 @@ def small_chapter(language: str):
         cells.append(new_markdown_cell(f"{part if n == 1 else ''}{heading}\n\nDo."))
         stub = f"def {name}({arguments}):\n    ...\n\n\ncheck.softmax.ex{n}({name})"
         printed = new_output("stream", name="stdout", text=f"ex{n}: to do\n")
-        cells.append(new_code_cell(stub, metadata={"tags": ["exercise"]}, outputs=[printed], execution_count=2 * n))
+        cells.append(new_code_cell(stub, metadata={"tags": ["exercise"]}, outputs=[printed], execution_count=2 * n + 1))
         solution = f"def {name}_solution({arguments}):\n    return secret\n\n\ncheck.softmax.ex{n}({name}_solution)"
         folded = {"tags": ["solution"], "jupyter": {"source_hidden": True}}
-        cells.append(new_code_cell(solution, metadata=folded, execution_count=2 * n + 1))
+        cells.append(new_code_cell(solution, metadata=folded, execution_count=2 * n + 2))
     for i, cell in enumerate(cells):
         cell.id = f"cell-{i}"
     return new_notebook(cells=cells)
@@ -362,15 +366,22 @@ def test_a_student_works_in_a_copy_elsewhere_and_only_a_person_leaves_a_record(s
         run_sync(ask)(line)
         assert not record.exists()
         run_sync(ask)("check.softmax.ex1(logit_gradient)\nprint(check.progress())")
+        told: list = []
+        person["output_hook"] = told.append
+        run_sync(ask)(QUIZ.replace('q1=""', 'q1="A"'))
     assert printed[0] == "found class"
-    assert printed[1] == "ex1: passed (visible checks)"
-    assert re.match(r"ex2: .*[\u4e00-\u9fff]", printed[2])
-    assert printed[3] == 'ex3: to do: 请写出 near（练习 3：A "quoted" title）'
+    assert printed[1] == "quiz: 0 of 5, to do: q1 q2 q3 q4 q5"
+    assert printed[2] == "ex1: passed (visible checks)"
+    assert re.match(r"ex2: .*[\u4e00-\u9fff]", printed[3])
+    assert printed[4] == 'ex3: to do: 请写出 near（练习 3：A "quoted" title）'
     text = "".join(message["content"].get("text", "") for message in shown)
     assert "已通过 0 项" in text
     assert "已通过 1 项" in text
     assert str(record) in text
     assert list(json.loads(record.read_text())["passed"]["softmax"]) == ["ex1"]
+    (reason,) = [m["content"]["data"]["text/markdown"] for m in told if "text/markdown" in str(m["content"])]
+    assert re.match(r"\*\*q1 A\*\* 错：[\u4e00-\u9fff]", reason)  # the handout does not print it, the check says it
+    assert reason[15:30] not in "".join(path.read_text() for path in folder.parent.rglob("*.ipynb"))
 
 
 def test_hints_stay_and_answers_go(small):
@@ -451,20 +462,20 @@ def test_a_tree_that_fails_half_way_leaves_the_old_one(small, monkeypatch):
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda cells: cells.pop(5), "exercise 1: found 0 cells tagged solution, expected 1"),
+        (lambda cells: cells.pop(6), "exercise 1: found 0 cells tagged solution, expected 1"),
         (
-            lambda cells: cells[5].metadata.update(tags=["solution", "exercise"]),
+            lambda cells: cells[6].metadata.update(tags=["solution", "exercise"]),
             "exercise 1: found 2 cells tagged exercise, expected 1",
         ),
         (
-            lambda cells: cells.insert(5, new_markdown_cell("So:")),
-            "solution: found in cell 6, expected in 5, right after",
+            lambda cells: cells.insert(6, new_markdown_cell("So:")),
+            "solution: found in cell 7, expected in 6, right after",
         ),
         (
             lambda cells: cells[1].metadata.update(tags=["solution"]),
             "solution: found in cell 1, expected under an exercise",
         ),
-        (lambda cells: cells[4].update(source="check.softmax.ex1(print)"), "body is `...`"),
+        (lambda cells: cells[5].update(source="check.softmax.ex1(print)"), "body is `...`"),
         (lambda cells: cells[0].update(source="[x](../../README.md)"), r"found a link to ../../README.md"),
         (lambda cells: cells[0].update(source="[x](lost.md)"), r"link to lost.md"),
     ],
