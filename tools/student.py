@@ -218,8 +218,8 @@ WORDS = {
     "en": {
         "title": "facelearn · the loss functions of face recognition",
         "student": "The exercises are yours to write: each stands in the last part of its chapter, as a function that "
-        "raises until you have written it. **Run All** works all the while. Answers to the quizzes and solutions are "
-        "not in this folder.",
+        "raises until you have written it. **Run All** works all the while. Solutions are not in this folder, nor are "
+        "the answers of the quizzes: fill in the cell under the questions, and it tells you, and why.",
         "solutions": "With the solutions of the exercises (folded, under each) and the answers to the quizzes.",
         "start": 'With Python 3.11 or newer: `pip install "facelearn[course] @ git+https://github.com/{slug}"`, then '
         "`jupyter lab` in this folder. `from facelearn import check; check.progress()` shows which exercises "
@@ -234,7 +234,7 @@ WORDS = {
     "zh": {
         "title": "facelearn · 人脸识别损失函数",
         "student": "练习由你来写：每章最后一部分里有三个函数，写好之前调用它会抛出异常；不写也不影响**全部运行**。"
-        "小测的答案和练习的参考解答不在这个文件夹里。",
+        "练习的参考解答和小测的答案都不在这个文件夹里：在题目下面的单元里填上你的选择，它会告诉你对错和理由。",
         "solutions": "含练习的参考解答（折叠在每道题之后）和小测的答案。",
         "start": '需要 Python 3.11 或更新的版本：`pip install "facelearn[course] @ git+https://github.com/{slug}"`，'
         "然后在本文件夹中运行 `jupyter lab`。执行 `from facelearn import check; check.progress()` "
