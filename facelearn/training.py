@@ -101,8 +101,8 @@ def fit(
     _check_labels(data, loss)
     device = best_device(device)
     half = _half_precision(amp, device)
-    net.to(device), loss.to(device)
     layout = torch.channels_last if channels_last else torch.preserve_format
+    net.to(device), loss.to(device)
     net.to(memory_format=layout)  # type: ignore[call-overload]
     precision = _precision(net)
     source = _in_memory(data, device)
@@ -121,20 +121,14 @@ def fit(
         keeper = Checkpoint(checkpoint, net, loss, optimizer, scaler, settings | _fingerprint(data), ranks)
         records = keeper.resume()
 
-    first = len(records) + 1
-    quiet = ranks.rank > 0 or not show_progress(progress)
     parallel = ranks.wrap(device)  # the net, its gradients averaged over the ranks
+    quiet = ranks.rank > 0 or not show_progress(progress)
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        for epoch in range(first, epochs + 1):
+        for epoch in range(len(records) + 1, epochs + 1):
             began = time.perf_counter()
             torch.manual_seed(_key(seed, epoch, "global"))  # dropout and the like
-            generator = torch.Generator().manual_seed(_key(seed, epoch, "augment"))
-            plan = _plan(data, epoch, seed, batch_size, batches)
-            if records and len(plan) != records[-1]["steps"]:
-                raise ValueError(
-                    f"batches: {len(plan)} in epoch {epoch}, {records[-1]['steps']} before; expected equally many in"
-                    " every epoch, because the learning rate follows one cycle over all steps"
-                )
+            draws = torch.Generator().manual_seed(_key(seed, epoch, "augment"))
+            plan = _plan(data, epoch, seed, batch_size, batches, records)
             total = epochs * len(plan)
             losses = torch.zeros(len(plan), dtype=torch.promote_types(precision, torch.float32), device=device)
             net.train(), loss.train()
@@ -145,28 +139,17 @@ def fit(
                 step = (epoch - 1) * len(plan) + i
                 if on_step is not None:
                     on_step(step, total)
-                share, beta1 = one_cycle(step, total)
-                for group in optimizer.param_groups:
-                    group["lr"], group["betas"] = lr * share, (beta1, 0.999)
-
+                rate = set_rates(optimizer, lr, step, total)
                 if augment is not None:
-                    images = ranks.augment(augment, images, generator)  # (B, C, H, W)
+                    images = ranks.augment(augment, images, draws)  # (B, C, H, W)
                 images = images.to(precision, memory_format=layout)
-                own_draws = ranks.own_draws(_key(seed, step, "own"), device)
-                with own_draws, torch.autocast(device.type, half, enabled=half is not None):
-                    embeddings = parallel(images)  # (B, d)
-                embeddings = _embeddings(embeddings, len(images))
-                if half is not None:
-                    embeddings = embeddings.float()
+                with ranks.own_draws(_key(seed, step, "own"), device):
+                    embeddings = _embeddings(parallel, images, half)  # (B, d)
                 embeddings, labels = ranks.gather(embeddings, labels)
                 try:
-                    value = loss(embeddings, labels)  # scalar
-                except ValueError as error:  # losses refuse NaN; say where in the training it appeared
-                    if embeddings.isfinite().all():
-                        raise
+                    value = step_loss(loss, embeddings, labels)  # scalar
+                except FloatingPointError as error:
                     raise _diverged("embeddings", epoch, i, losses, records) from error
-                if value.ndim:
-                    raise ValueError(f"loss: returned shape {tuple(value.shape)}; expected a scalar (reduction='mean')")
                 losses[i] = ranks.mean(value.detach())
                 if device.type == "cpu" or i % 50 == 49 or i + 1 == len(plan):  # on a GPU, looking means waiting
                     if not losses[: i + 1].isfinite().all():
@@ -179,7 +162,7 @@ def fit(
                 scaler.step(optimizer)
                 scaler.update()
 
-            records.append({"epoch": epoch, "loss": losses.mean().item(), "lr": lr * share, "steps": len(plan),
+            records.append({"epoch": epoch, "loss": losses.mean().item(), "lr": rate, "steps": len(plan),
                             "seconds": time.perf_counter() - began})  # fmt: skip
             ranks.same_buffers()
             if on_epoch is not None:
@@ -187,6 +170,31 @@ def fit(
             if keeper is not None:
                 keeper.write(records)
     return records
+
+
+def set_rates(optimizer: torch.optim.Optimizer, peak: float, step: int, total: int) -> float:
+    """Give the optimiser the learning rate and β₁ of this step; returns the learning rate."""
+    share, beta1 = one_cycle(step, total)
+    for group in optimizer.param_groups:
+        group["lr"], group["betas"] = peak * share, (beta1, 0.999)
+    return peak * share
+
+
+def step_loss(loss: nn.Module, embeddings: Tensor, labels: Tensor) -> Tensor:
+    """The scalar `loss(embeddings (B, d), labels (B,))`.
+
+    Losses refuse embeddings that are not finite, with a ValueError; here it becomes a FloatingPointError, since the
+    training has diverged. ValueError where the loss returns anything else than a scalar.
+    """
+    try:
+        value = loss(embeddings, labels)
+    except ValueError as error:
+        if embeddings.isfinite().all():
+            raise
+        raise FloatingPointError("embeddings: not finite") from error
+    if value.ndim:
+        raise ValueError(f"loss: returned shape {tuple(value.shape)}; expected a scalar (reduction='mean')")
+    return value
 
 
 def one_cycle(step: int, total: int, warmup: float = 0.2) -> tuple[float, float]:
@@ -300,7 +308,7 @@ def _embed(
         net.to(device).eval()
         feed = _load(_in_memory(data, device), plan, device)
         precision = _precision(net)
-        pairs = [(_embeddings(net(x.to(precision)), len(x)).float().cpu(), y.cpu()) for x, y in feed]
+        pairs = [(_embeddings(net, x.to(precision)).float().cpu(), y.cpu()) for x, y in feed]
     finally:
         for module, mode in modes.items():
             module.training = mode
@@ -374,8 +382,23 @@ def _load(
         yield to_float(images) if images.dtype == torch.uint8 else images, labels.to(device)
 
 
-def _plan(data: Any, epoch: int, seed: int, batch_size: int, batches: Batches | None) -> list[Tensor]:
-    """The epoch's batches as index tensors on the CPU."""
+def _embeddings(net: nn.Module, images: Tensor, half: torch.dtype | None = None) -> Tensor:
+    """`net(images)` (B, d), computed in half precision if `half` says so, and then returned in float32.
+
+    ValueError where the net returns something else: some nets give lengths or logits beside the embeddings.
+    """
+    with torch.autocast(images.device.type, half, enabled=half is not None):
+        returned = net(images)
+    if not (isinstance(returned, Tensor) and returned.ndim == 2 and len(returned) == len(images)):
+        found = f"shape {tuple(returned.shape)}" if isinstance(returned, Tensor) else f"a {type(returned).__name__}"
+        raise ValueError(f"net: returned {found}; expected embeddings ({len(images)}, d)")
+    return returned if half is None else returned.float()
+
+
+def _plan(
+    data: Any, epoch: int, seed: int, batch_size: int, batches: Batches | None, records: list[Record]
+) -> list[Tensor]:
+    """The epoch's batches as index tensors on the CPU, as many as in the epochs before."""
     generator = torch.Generator().manual_seed(_key(seed, epoch, "order"))
     n = _length(data)
     if batches is None:
@@ -386,6 +409,11 @@ def _plan(data: Any, epoch: int, seed: int, batch_size: int, batches: Batches | 
     low, high = min(int(index.min()) for index in plan), max(int(index.max()) for index in plan)
     if low < 0 or high >= n:
         raise ValueError(f"batches: {_name(batches)} gave indices {low} to {high}; data has 0 to {n - 1}")
+    if records and len(plan) != records[-1]["steps"]:
+        raise ValueError(
+            f"batches: {len(plan)} in epoch {epoch}, {records[-1]['steps']} before; expected equally many in"
+            " every epoch, because the learning rate follows one cycle over all steps"
+        )
     return plan
 
 
@@ -440,14 +468,6 @@ def best_device(named: str | torch.device | None = None) -> torch.device:
         return torch.empty(0, device=named).device
     except (RuntimeError, AssertionError) as error:  # the latter from a torch without CUDA
         raise ValueError(f"device: {str(named)!r} cannot be used here ({str(error).splitlines()[0]})") from error
-
-
-def _embeddings(returned: Any, count: int) -> Tensor:
-    """What a net returned, if it is an embedding of each image: some nets give lengths or logits beside it."""
-    if isinstance(returned, Tensor) and returned.ndim == 2 and len(returned) == count:
-        return returned
-    found = f"shape {tuple(returned.shape)}" if isinstance(returned, Tensor) else f"a {type(returned).__name__}"
-    raise ValueError(f"net: returned {found}; expected embeddings ({count}, d)")
 
 
 def _precision(net: nn.Module) -> torch.dtype:

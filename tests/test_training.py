@@ -255,6 +255,21 @@ def test_default_batches_are_shuffled_whole_and_keyed_by_seed_and_epoch() -> Non
     assert not torch.equal(epochs[0], epochs[4])
 
 
+def test_augmentation_draws_anew_in_every_epoch_and_by_seed() -> None:
+    drawn: list[float] = []
+
+    def augment(images: Tensor, generator: torch.Generator) -> Tensor:
+        drawn.append(torch.rand((), generator=generator).item())
+        return images
+
+    for seed in (0, 0, 1):
+        net, loss = build()
+        fit(net, loss, image_set(), epochs=3, batch_size=16, seed=seed, augment=augment, device="cpu")
+    first, same, other = drawn[:12], drawn[12:24], drawn[24:]
+    assert first == same
+    assert len({*first, *other}) == 24
+
+
 def test_the_global_random_state_is_neither_used_nor_moved() -> None:
     results = []
     for seed in (1, 2):

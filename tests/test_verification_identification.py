@@ -11,6 +11,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import logit
+from scipy.stats import t
 from sklearn.metrics import roc_curve, top_k_accuracy_score
 
 from facelearn.verification import (
@@ -372,6 +374,18 @@ def test_intervals_over_people_cover_and_over_probes_do_not():
     consistent = 0.95 - 3 * math.sqrt(0.95 * 0.05 / rounds)  # .885
     assert hits["identities"] / rounds >= consistent
     assert hits["probes"] / rounds < consistent
+
+
+def test_an_interval_over_few_people_is_that_of_student():
+    """Five people with two probes each: the mean of five rates, whose interval has been known since 1908."""
+    rates = np.array([1, 1, 0.5, 0, 0.5])
+    ranks = np.array([1, 1, 1, 1, 1, 2, 2, 2, 1, 2])
+    scores, number = np.zeros(10), np.zeros(10, int)
+    result = IdentificationResult(np.arange(5), np.arange(10) // 2, ranks, scores, scores, number)
+    low, high = result.interval("rank1", resamples=4000)
+    half = t.ppf(0.975, 4) * rates.std(ddof=1) / math.sqrt(5) / (0.6 * 0.4)  # on the scale of logits
+    assert (logit(high) - logit(low)) / 2 == pytest.approx(half, rel=0.04)  # without K / (K - 1): .106 less
+    assert (logit(high) + logit(low)) / 2 == pytest.approx(logit(0.6))
 
 
 def test_weights_are_repetitions():
