@@ -28,6 +28,7 @@ from facelearn.data.files import Size, decode, stack
 from facelearn.data.image_set import ImageSet
 
 NUM_FOLDS = 10
+_INSTRUCTIONS = 10_000  # of any file, and more of one with images: an image takes about 30, and hundreds of bytes
 _GROWTH = 256  # bytes of pixels per byte of the file: ten times what any photograph needs
 # Names in these files, as old and new numpy, Python 2 and 3 write them, and what each stands for.
 _NAMES = {
@@ -138,7 +139,7 @@ class _Machine:
         self.stack: list[Any] = []
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
-        self.left = 10_000 + size // 8  # instructions: an image takes about 30, and hundreds of bytes
+        self.left = _INSTRUCTIONS + size // 8
 
     def pop(self) -> Any:
         if len(self.stack) <= (self.marks[-1] if self.marks else 0):

