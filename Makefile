@@ -81,7 +81,7 @@ gpu:                  ## run the chapters as plain scripts at the full budget; n
 	PYTHONPATH="$(CURDIR)" $(if $(wildcard $(PY)),$(PY),$(PYTHON)) tools/gpu.py $(CHAPTER)
 
 bench: setup          ## speed and memory, measured side by side
-	for b in losses memory pairs verification identification faces; do $(PY) benchmarks/$$b.py || exit 1; done
+	for b in losses memory pairs verification identification faces training; do $(PY) benchmarks/$$b.py || exit 1; done
 
 real: setup           ## losses on LFW, whose files $$FACELEARN_DATA/lfw holds; resumable, hours  [SEEDS=3 RUN=runs/lfw]
 	$(PY) -m facelearn.real_faces --seeds $(or $(SEEDS),3) --run $(or $(RUN),runs/lfw) --jobs $(JOBS) \
