@@ -35,7 +35,7 @@ lint: setup           ## ruff, mypy, and the lints of the course
 	$(PY) tools/lint.py
 
 unit: setup           ## the tests alone
-	$(PY) -m pytest -q -n $(JOBS) --dist loadscope tests
+	$(PY) -m pytest -q -n $(JOBS) --dist loadfile tests
 
 # One language runs at the budget whose outputs a reader sees, the other, whose code is the same, as a smoke test.
 NBVAL = $(PY) -m pytest -q --nbval-lax --nbval-current-env --nbval-cell-timeout=600 -n $(JOBS) --dist loadscope
@@ -59,8 +59,8 @@ assets: setup         ## draw the stored pictures and animations again  [CHAPTER
 site: setup           ## the HTML site in both languages, into _site/
 	$(PY) tools/site.py
 
-links: setup          ## every address that leads out of the site, which `make site` has built
-	$(PY) tools/links.py
+links: setup          ## ask every address that leads out of the site; needs a network
+	$(PY) tools/site.py --check-links
 
 student: setup        ## the course with its exercises open, into handout/LANG  LANG=zh|en [OUT=folder] [NBGRADER=1 CHAPTER=12]
 	@PYTHONUTF8=1 $(PY) tools/student.py $(if $(NBGRADER),nbgrader,student) $(HANDOUT)

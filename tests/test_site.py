@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from urllib.parse import unquote
@@ -24,7 +25,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from facelearn.losses import REGISTRY
 from tests.browsers import needs_chromium, screen
-from tools import chapters, links, site_pages
+from tools import chapters, site_pages
 from tools import site as builder
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -50,6 +51,20 @@ def soups(site) -> dict[str, BeautifulSoup]:
     """Every page of both languages, by its path in the site."""
     found = [*site.glob("en/*.html"), *site.glob("zh/*.html"), site / "index.html"]
     return {path.relative_to(site).as_posix(): BeautifulSoup(path.read_text("utf-8"), "html.parser") for path in found}
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    handler = functools.partial(Quiet, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
 
 
 def pages(site: Path, language: str) -> list[str]:
@@ -126,12 +141,52 @@ def test_the_table_of_losses_has_a_row_with_a_picture_for_every_loss(site, soups
         math = {span.text.removeprefix(r"\(").removesuffix(r"\)") for span in cells[2].find_all(class_="math")}
         assert {row[name].strip("$") for name in ("target", "others", "boundary") if row[name]} <= math
         assert row["lfw"] in cells[4].text
+        assert row[f"lfw_{language}"] in cells[4].text  # a figure, with the data and the net it belongs to
+        assert bool(row["lfw"]) == bool(row["lfw_en"]) == bool(row["lfw_zh"]) == bool(row["lfw_source"])
         assert re.sub(r"\$.*?\$", "", row[f"fails_{language}"])[:12] in cells[5].text or "$" in row[f"fails_{language}"]
         assert bool(row["boundary"] or row[f"remark_{language}"])
     made = soups[f"{language}/losses.html"].article.find_all("table")[1].find_all("tr")[1:]
     assert [line.find_all("td")[1].text for line in made] == [
         row["setting"] for row in site_pages.table(ROOT / "course" / "assets" / "losses" / "pictures.csv")
     ]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_what_was_measured_on_five_digits_says_so(soups, language):
+    made = soups[f"{language}/losses.html"].article.find_all("table")[1].find_all("tr")[1:]
+    marked = {line.a["href"].split(".")[-1] for line in made if {"en": "five", "zh": "五"}[language] in line.text}
+    assert marked == {"CurricularFace", "CircleFace"}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_term_is_explained_in_the_language_of_the_page(soups, language):
+    terms = site_pages.table(ROOT / "course" / "glossary.csv")
+    found = [[cell.text for cell in cells] for cells in rows(soups[f"{language}/glossary.html"])]
+    assert sorted(cells[0] for cells in found) == sorted(row[language] for row in terms)
+    assert all(bool(re.search("[一-鿿]", cells[2])) == (language == "zh") for cells in found)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_chapters_have_their_numbers_in_the_navigation(soups, language):
+    bar = soups[f"{language}/index.html"].find(class_="bd-sidebar-primary")
+    found = {link["href"][:-5]: link.text.strip() for link in bar.find_all("a", href=True)}
+    for stem in chapter_stems(language):
+        assert found[stem] == f"{stem[:2]} · {soups[f'{language}/{stem}.html'].h1.text.rstrip('#')}"
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_solutions_and_answers_to_a_guess_are_folded(soups, language):
+    for stem in chapter_stems(language):
+        article = soups[f"{language}/{stem}.html"].article
+        solved = article.select(".cell.tag_solution")
+        assert len(solved) == 3
+        for cell in [*solved, *article.select(".cell.tag_hide-output")]:
+            fold = cell.find("details")
+            assert not fold.has_attr("open")
+            assert fold.find(class_="collapsed").text in site_pages.WORDS[language].values()
+            hidden = cell.select(".cell_output") + (cell.select("pre") if cell in solved else [])
+            assert hidden
+            assert all(fold in part.parents for part in hidden)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -177,16 +232,20 @@ def test_no_page_asks_another_server(soups):
         assert [target for target in loaded if re.match(r"(https?:)?//", target or "")] == [], name
 
 
-def test_links_that_lead_out_are_listed(tmp_path):
-    (tmp_path / "en").mkdir()
-    page = '<nav><a href="https://nav.org">x</a></nav><article><a href="{}">a</a><a href="b.html#c">b</a></article>'
-    for name, address in (("one", "https://arxiv.org/abs/1801.07698"), ("two", "https://arxiv.org/abs/1801.07698"),
-                          ("three", "http://a.org")):  # fmt: skip
-        (tmp_path / "en" / f"{name}.html").write_text(page.format(address), encoding="utf-8")
-    assert links.external(tmp_path) == {
-        "http://a.org": ["en/three"],
-        "https://arxiv.org/abs/1801.07698": ["en/one", "en/two"],
-    }
+def test_a_dead_address_is_named_and_our_own_is_not_asked(tmp_path, monkeypatch):
+    """`make links` on a page of three addresses: one answers, one does not, one is this repository's."""
+    (tmp_path / "live").mkdir()
+    with served(tmp_path / "live") as address:
+        own = f"https://github.com/{chapters.repository()}/blob/main/none"
+        page = f"# Page\n\n[live]({address}/) [dead]({address}/none) [ours]({own})\n"
+        monkeypatch.setattr(builder, "static", lambda folder: folder.mkdir(parents=True))
+        monkeypatch.setattr(builder, "gather", lambda _, source: (source / "index.md").write_text(page, "utf-8"))
+        monkeypatch.delenv("http_proxy", raising=False)
+        with pytest.raises(SystemExit):
+            builder.build(tmp_path, ("en",), "linkcheck")
+    found = (tmp_path / "linkcheck_en" / "output.json").read_text(encoding="utf-8").splitlines()
+    status = {row["uri"].removeprefix(address): row["status"] for row in map(json.loads, found)}
+    assert status == {"/": "working", "/none": "broken", own: "ignored"}
 
 
 # ---- for every reader -----------------------------------------------------------------------------------------------
@@ -240,18 +299,10 @@ def test_frames_and_buttons_have_names(soups):
 # ---- in a browser ---------------------------------------------------------------------------------------------------
 
 
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *_: object) -> None:
-        pass
-
-
 @pytest.fixture(scope="module")
 def address(site) -> Iterator[str]:
-    handler = functools.partial(Quiet, directory=str(site))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
+    with served(site) as address:
+        yield address
 
 
 def open_page(browser: webdriver.Chrome, url: str) -> None:
@@ -288,23 +339,88 @@ return poor;
 """
 
 
+# What is set badly: a line that begins with punctuation, slanted Chinese, what sticks out of its column. Where a number
+# of characters is given, formulas and code have to fit, and output of lines up to that; without one they may scroll.
+FAULTS = r"""
+const article = document.querySelector('article'), faults = {}, fits = arguments[0];
+if (!article) return faults;
+const note = (kind, text) => (faults[kind] ??= []).push(text.trim().slice(0, 40));
+const shown = e => e.getClientRects().length > 0, box = e => e.getBoundingClientRect();
+const letter = (node, i) => {
+  const range = document.createRange();
+  range.setStart(node, i); range.setEnd(node, i + 1);
+  return range.getClientRects()[0];
+};
+for (const block of article.querySelectorAll('p, li, td, th, dd')) {
+  const walker = document.createTreeWalker(block, NodeFilter.SHOW_ELEMENT | NodeFilter.SHOW_TEXT);
+  for (let before = null, node; (node = walker.nextNode());) {  // what stands before: null after a blank
+    if (node.nodeName === 'MJX-CONTAINER') { const formula = node; before = () => box(formula); continue; }
+    if (node.nodeType !== 3 || node.parentElement.closest('mjx-container, pre, svg')
+        || node.parentElement.closest('p, li, td, th, dd') !== block) continue;
+    const text = node;
+    for (let i = 0; i < text.data.length; i++) {
+      if (before && /[，。；：？！、）”’》】,.;:?!)\]]/.test(text.data[i])) {
+        const here = letter(text, i), there = before();
+        if (here && there && here.left < there.left && here.top > there.top + 4)
+          note('line begins with', text.data.slice(i, i + 12));
+      }
+      before = text.data[i].trim() && (() => letter(text, i));
+    }
+  }
+}
+for (const e of article.querySelectorAll('*'))
+  if (/[\u3400-\u9fff]/.test(e.textContent) && getComputedStyle(e).fontStyle !== 'normal' && shown(e))
+    note('slanted', e.textContent);
+for (const e of article.querySelectorAll('pre, mjx-math, table, img, iframe')) {
+  const formula = e.nodeName === 'MJX-MATH', column = e.closest('div.math, p, li, dd, h1, h2, h3') ?? e.parentElement;
+  if (!shown(e) || (formula && e.closest('table'))) continue;  // the table is asked
+  if (box(e).right > innerWidth + 1 || e.scrollWidth > e.clientWidth + 1) {
+    let frame = e;
+    while (frame !== article && !/auto|scroll/.test(getComputedStyle(frame).overflowX)) frame = frame.parentElement;
+    if (frame === article || box(frame).right > innerWidth + 1) note('cut', e.outerHTML);
+  }
+  if (!fits) continue;
+  if (formula && box(e).width > column.clientWidth + 1) note('formula', e.parentElement.outerHTML);
+  const longest = Math.max(...e.innerText.split('\n').map(line => line.length));
+  if (e.nodeName === 'PRE' && e.scrollWidth > e.clientWidth + 1 && !(e.closest('.cell_output') && longest > fits))
+    note('code', e.innerText);
+}
+return faults;
+"""
+
+
 @pytest.mark.parametrize("language", LANGUAGES)
 class TestInABrowser:
     pytestmark = needs_chromium
 
-    def test_every_page_loads_with_formulas_and_images_and_fits_a_phone(self, browser, site, address, language):
-        with screen(browser, 390, 844):
-            for name in pages(site, language):
+    def test_every_page_loads_with_formulas_and_images_and_is_set_well(self, browser, site, address, language):
+        for name in pages(site, language):
+            with screen(browser, 1280, 800):
                 open_page(browser, f"{address}/{language}/{name}")
                 assert severe(browser) == [], name
                 assert browser.execute_script("return document.querySelectorAll('mjx-merror').length") == 0, name
                 broken = "return [...document.images].filter(i => i.complete && !i.naturalWidth).map(i => i.src)"
                 assert browser.execute_script(broken) == [], name
+                assert browser.execute_script(FAULTS, 100) == {}, name
+            with screen(browser, 390, 844):
+                browser.execute_async_script("requestAnimationFrame(() => setTimeout(arguments[0]))")
+                assert browser.execute_script(FAULTS, 0) == {}, name
                 wide = browser.execute_script("return document.documentElement.scrollWidth")
                 assert wide <= 390, f"{name} is {wide} px wide on a phone"
                 switch = browser.find_element(By.CSS_SELECTOR, "a.language-switch")
                 assert switch.is_displayed(), name
                 assert switch.rect["y"] >= 0, name
+
+    def test_terms_come_in_the_order_of_their_language(self, browser, address, language):
+        open_page(browser, f"{address}/{language}/glossary.html")
+        order = """const terms = [...document.querySelectorAll('tbody tr')].map(row => row.cells[0].innerText.trim());
+        const order = new Intl.Collator(arguments[0]).compare;
+        return terms.slice(1).map((term, i) => [terms[i], term]).filter(([a, b]) => order(a, b) > 0)"""
+        wrong = browser.execute_script(order, {"en": "en", "zh": "zh-CN-u-co-pinyin"}[language])
+        if language == "zh":  # Latin comes first here; 长 has two sounds; of letters with one sound either may be first
+            alike = ("夹加", "加夹", "链练", "练链", "权全", "全权", "阈预", "预阈")
+            wrong = [(a, b) for a, b in wrong if re.match("[一-鿿]", a) and "长" not in a + b and a[0] + b[0] not in alike]
+        assert wrong == []
 
     def test_the_landing_page_shows_on_one_screen_what_is_learnt(self, browser, address, language):
         for width, height in ((1280, 800), (390, 844)):
@@ -380,5 +496,5 @@ class TestInABrowser:
             assert ask("return document.documentElement.dataset.theme") == "dark"
             assert ask("return document.documentElement.lang").startswith(language)
             assert ask("return document.documentElement.scrollHeight <= innerHeight + 1")  # nothing to scroll inside
-            assert len(browser.find_elements(By.CSS_SELECTOR, "#boundary path[data-loss]")) == 4
+            assert len(browser.find_elements(By.CSS_SELECTOR, "#boundary path[data-loss]")) == 6
             browser.switch_to.default_content()

@@ -40,7 +40,8 @@ def read_bib(path: Path) -> dict[str, dict[str, str]]:
 def _line(fields: dict[str, str]) -> str:
     text = {name: re.sub(r"[{}]", "", value) for name, value in fields.items()}
     names = [" ".join(reversed(name.split(", "))) for name in text["author"].split(" and ")]
-    venue = text.get("booktitle") or text.get("journal") or ""
+    published = (text.get(field, "") for field in ("booktitle", "journal", "institution", "number"))
+    venue = ", ".join(filter(None, published))
     parts = [", ".join(names), f"*{text['title']}*", ", ".join(filter(None, [venue, text["year"]]))]
     if number := text.get("eprint"):
         parts.append(f"[arXiv {number}](https://arxiv.org/abs/{number})")

@@ -1,10 +1,11 @@
 """Build the site: both languages, from the stored notebooks, offline.
 
-    python tools/site.py [--out _site] [--only en]
+    python tools/site.py [--out _site] [--only en] [--check-links]
 
 Pages are gathered into `_site/source/<language>`: the executed notebooks, whose figures are described by their
 captions, the pages beside them, those of `course/site/pages`, and those that `site_pages.py` writes. Sphinx then builds
-each language; `_site/index.html` sends a reader to theirs.
+each language; `_site/index.html` sends a reader to theirs. With `--check-links` it asks every address that leads out of
+the site instead, which needs a network: the dead ones are named.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ def gather(language: str, source: Path) -> None:
         book = json.loads(chapter.path.read_text(encoding="utf-8"))
         book["metadata"].pop("facelearn", None)  # Sphinx would take it for a field of the page
         describe_figures(book["cells"], chapter)
+        fold(book["cells"], language)
         for cell in book["cells"]:
             if cell["cell_type"] == "markdown":
                 cell["source"] = for_the_site("".join(cell["source"]), language)
@@ -78,7 +80,18 @@ def describe_figures(cells: list[dict[str, Any]], chapter: chapters.Chapter) -> 
     """Give every figure in the outputs the caption that follows it as its alternative text."""
     for figure in chapter.figures:
         if figure.above and figure.above.pictures:
-            cells[figure.above.index]["metadata"]["mystnb"] = {"image": {"alt": plain(figure.caption)}}
+            own = cells[figure.above.index]["metadata"].setdefault("mystnb", {})
+            own["image"] = {"alt": plain(figure.caption)}
+
+
+def fold(cells: list[dict[str, Any]], language: str) -> None:
+    """Solutions, and the answers to a guess, open at a click: Jupyter's own marks mean nothing to Sphinx."""
+    words = site_pages.WORDS[language]
+    for tag, how in (("solution", "hide-cell"), ("hide-output", "hide-output")):
+        for data in (cell["metadata"] for cell in cells if tag in cell["metadata"].get("tags", [])):
+            data["tags"] = sorted({*data["tags"], how})
+            prompts = {"code_prompt_show": words[f"show_{tag}"], "code_prompt_hide": words["fold"]}
+            data["mystnb"] = data.get("mystnb", {}) | prompts
 
 
 def plain(markdown: str) -> str:
@@ -110,7 +123,7 @@ def toctrees(language: str, source: Path) -> str:
     words = site_pages.WORDS[language]
     there = {path.stem for path in source.iterdir()} | {path.stem for path in (SITE / "pages" / language).iterdir()}
     groups = {key: [name for name in names if name in there] for key, names in GROUPS.items()}
-    groups["course"] += [chapter.name for chapter in site_pages.written(language)]
+    groups["course"] += [f"{one.name[:2]} · {one.title} <{one.name}>" for one in site_pages.written(language)]
     named = {name for names in groups.values() for name in names}
     groups["reference"] += sorted(path.stem for path in source.glob("*.md") if path.stem not in named | {"index"})
     lines = []
@@ -144,7 +157,7 @@ def start_page(out: Path) -> None:
     )
 
 
-def build(out: Path, languages: tuple[str, ...]) -> None:
+def build(out: Path, languages: tuple[str, ...], builder: str = "html") -> None:
     shutil.rmtree(out / "source", ignore_errors=True)
     static(out / "source" / "static")
     running = []
@@ -152,19 +165,21 @@ def build(out: Path, languages: tuple[str, ...]) -> None:
         source = out / "source" / language
         source.mkdir(parents=True)
         gather(language, source)
-        command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-E", "-b", "html", "-c", str(SITE)]
+        command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-E", "-b", builder, "-c", str(SITE)]
         environment = os.environ | {
             "COURSE_LANG": language,
             "SITE_STATIC": str(out / "source" / "static"),
             "PYTHONPATH": str(ROOT),
         }
-        shutil.rmtree(out / language, ignore_errors=True)
+        made = out / (language if builder == "html" else f"{builder}_{language}")
+        shutil.rmtree(made, ignore_errors=True)
         doctrees = ["-d", str(out / "source" / f"doctrees_{language}")]
-        running.append(subprocess.Popen([*command, *doctrees, str(source), str(out / language)], env=environment))
+        running.append(subprocess.Popen([*command, *doctrees, str(source), str(made)], env=environment))
     codes = [process.wait() for process in running]  # all of them, also where the first has failed
     if any(codes):
         raise chapters.Failed("site: Sphinx found something wrong, see above")
-    start_page(out)
+    if builder == "html":
+        start_page(out)
 
 
 @chapters.reports
@@ -172,9 +187,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--out", type=Path, default=ROOT / "_site")
     parser.add_argument("--only", choices=LANGUAGES, help="one language alone")
+    parser.add_argument("--check-links", action="store_true", help="ask every address outside, build no pages")
     options = parser.parse_args()
-    build(options.out.resolve(), (options.only,) if options.only else LANGUAGES)
-    print(f"site: {options.out / 'index.html'}")
+    languages = (options.only,) if options.only else LANGUAGES
+    build(options.out.resolve(), languages, "linkcheck" if options.check_links else "html")
+    print("site: every address answers" if options.check_links else f"site: {options.out / 'index.html'}")
     return 0
 
 

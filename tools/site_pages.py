@@ -64,11 +64,18 @@ def table_of_losses(language: str) -> str:
     lines = [f"| {' | '.join(words['columns'])} |", "|---" * len(words["columns"]) + "|"]
     for row in table(COURSE / "losses.csv"):
         picture = f"![{row[f'picture_{language}']}](assets/losses/{row['stem']}.png)"
-        cells = [picture, loss_names(row, language), logits(row, language), row["parameters"] or "–", row["lfw"] or "–"]
+        cells = [
+            picture,
+            loss_names(row, language),
+            logits(row, language),
+            row["parameters"] or "–",
+            lfw(row, language),
+        ]
         lines.append(f"| {' | '.join([*cells, row[f'fails_{language}']])} |")
     how = [f"| {' | '.join(words['picture_columns'])} |", "|---" * 3 + "|"]
     for stem, row in made.items():
         share = f"{float(row['nearest_mean']):.1%}".replace("%", " %")
+        share = share if row["classes"] == "10" else words["five_digits"].format(share)
         how.append(f"| {api_link(stem)} | `{row['setting']}` | {share} |")
     listed, settings = "\n".join(lines), "\n".join(how)
     from tools import loss_pictures as script
@@ -112,15 +119,27 @@ def logits(row: dict[str, str], language: str) -> str:
     return "<br>".join([*lines, remark] if remark else lines)
 
 
+def lfw(row: dict[str, str], language: str) -> str:
+    """What was reported on LFW, a mark where it is not the paper that was seen, and what it was trained on."""
+    mark = {"paper": "", "authors": " ‡", "others": " †", "": ""}[row["lfw_source"]]
+    return f"{row['lfw']}{mark}<br>{row[f'lfw_{language}']}" if row["lfw"] else "–"
+
+
 # ---- words, data, models --------------------------------------------------------------------------------------------
 
 
+def by_sound(term: str) -> bytes:
+    """A key that sorts Chinese by pinyin: GB 2312 has its common characters in that order, after the Latin letters."""
+    common = str.maketrans("阈熵", "玉商")  # our two that are not among them: others that sound so
+    return term.lower().translate(common).encode("gb18030")
+
+
 def glossary(language: str) -> str:
-    first, second = ("en", "zh") if language == "en" else ("zh", "en")
-    head = {"en": ("English", "Chinese", "note"), "zh": ("中文", "英文", "说明（英文）")}[language]
+    first, second, key = ("en", "zh", str.lower) if language == "en" else ("zh", "en", by_sound)
+    head = {"en": ("English", "Chinese", "meaning"), "zh": ("中文", "英文", "说明")}[language]
     lines = [f"| {' | '.join(head)} |", "|---|---|---|"]
-    for row in sorted(table(COURSE / "glossary.csv"), key=lambda row: row[first].lower()):
-        note = row["note"].replace("|", r"\|")
+    for row in sorted(table(COURSE / "glossary.csv"), key=lambda row: key(row[first])):
+        note = row[f"note_{language}"].replace("|", r"\|")
         lines.append(f"| {row[first]} | {row[second]} | {note} |")
     return f"# {WORDS[language]['glossary']}\n\n" + "\n".join(lines) + "\n"
 

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from pathlib import Path
 from typing import Any, ClassVar
 
+from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.search import SearchLanguage
 
 HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parents[1]))
+
+from tools import chapters  # noqa: E402
+
 LANGUAGE = os.environ.get("COURSE_LANG", "en")  # en | zh
 OTHER = {"en": "zh", "zh": "en"}[LANGUAGE]
 
@@ -61,6 +67,15 @@ html_context = {
 mathjax_path = "mathjax/tex-chtml.js"  # from the site itself
 mathjax3_config = {"options": {"enableMenu": False}}
 
+# `make links`. This repository's own addresses are held by the lint, and need not be public yet.
+linkcheck_ignore = [
+    rf"https://.*{re.escape(chapters.repository())}(\.git)?(/|$)",
+    r"http://(localhost|127\.0\.0\.1:8888)",
+]
+linkcheck_anchors = False  # GitHub and others write theirs with a script
+linkcheck_timeout = 20
+linkcheck_retries = 2
+
 
 class Bigrams(SearchLanguage):
     """Chinese search by pairs of characters: no dictionary, and the query is cut as the pages are.
@@ -92,6 +107,38 @@ var splitQuery = (query) => [...query.matchAll(/[\u3400-\u9fff]+|[\p{Letter}\p{N
         return word.lower()
 
 
+CLOSING = re.compile(r"(?:-\w+|[^\w\s(（\[【“‘「《—…-])+")  # what may not begin a line, and "-th"
+OPENING = re.compile(r"[(（\[【“‘「《]+$")  # what may not end one
+HAN = re.compile(r"[\u3400-\u9fff]")
+
+
+def typography(app: Sphinx, doctree: nodes.document) -> None:
+    """A formula holds on to the punctuation beside it, which a browser would let begin a line; Chinese is not slanted.
+
+    The blank that GitHub needs between full-width punctuation and `$` goes.
+    """
+    for formula in list(doctree.findall(nodes.math)):
+        row = formula.parent
+        at = row.index(formula)
+        before = row[at - 1].astext() if at and isinstance(row[at - 1], nodes.Text) else ""
+        after = row[at + 1].astext() if at + 1 < len(row) and isinstance(row[at + 1], nodes.Text) else ""
+        left = re.sub(r"(?<=[，。；：？！、（“《]) $", "", before)
+        opening = match[0] if (match := OPENING.search(left)) else ""
+        closing = match[0] if (match := CLOSING.match(after)) else ""
+        together = nodes.inline(
+            "", "", *map(nodes.Text, filter(None, [opening])), formula.deepcopy(), classes=["together"]
+        )
+        together += [nodes.Text(closing)] if closing else []
+        row[at] = together if opening or closing else formula
+        if closing:
+            row[at + 1] = nodes.Text(after[len(closing) :])
+        if left != before or opening:
+            row[at - 1] = nodes.Text(left.removesuffix(opening))
+    for emphasis in doctree.findall(nodes.emphasis):
+        if HAN.search(emphasis.astext()):
+            emphasis["classes"].append("han")
+
+
 SECTION = re.compile(r"(Args|Arguments|Returns|Raises|Yields|Example|Examples):$")
 ITEM = re.compile(r"\s*([*-]|\d+\.) ")
 
@@ -116,5 +163,6 @@ def keep_formulas(app: Sphinx, what: str, name: str, obj: Any, options: Any, lin
 
 def setup(app: Sphinx) -> None:
     app.connect("autodoc-process-docstring", keep_formulas, priority=400)  # before napoleon
+    app.connect("doctree-read", typography)
     if LANGUAGE == "zh":
         app.add_search_language(Bigrams)
