@@ -107,7 +107,15 @@ def test_every_page_is_in_the_navigation(site, soups):
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_the_chapter_list_says_what_is_needed_how_long_it_takes_and_where_to_run_it(soups, language):
-    found = rows(soups[f"{language}/contents.html"])
+    planned = rows(soups[f"{language}/contents.html"])
+    found = [cells for cells in planned if cells[1].a]
+    assert [cells[0].text for cells in planned] == [f"{number:02}" for number in range(22)]
+    for cells in planned:
+        if cells not in found:
+            assert cells[2].text in site_pages.WORDS[language]["unwritten"]
+    for page in ("index", "contents"):
+        assert site_pages.state(language) in soups[f"{language}/{page}.html"].article.text
+    assert str(len(chapter_stems(language))) in site_pages.state(language)
     assert [cells[1].a["href"] for cells in found] == [f"{stem}.html" for stem in sorted(chapter_stems(language))]
     for _, title, needs, reading, running, run in found:
         stem = title.a["href"].removesuffix(".html")
@@ -137,6 +145,8 @@ def test_the_table_of_losses_has_a_row_with_a_picture_for_every_loss(site, soups
     assert all(bool(re.search("[一-鿿]", text)) == (language == "zh") for text in described)
     for row, cells in zip(table, found, strict=True):
         assert f"facelearn.losses.{REGISTRY[row['stem']].__name__}" in cells[1].a["href"]
+        there = any(stem.startswith(row["chapter"]) for stem in chapter_stems(language))
+        assert (re.search("not yet|尚未", cells[1].text) is None) == there
         assert f"/facelearn/losses/{row['stem']}.py" in cells[1].find_all("a")[-1]["href"]
         math = {span.text.removeprefix(r"\(").removesuffix(r"\)") for span in cells[2].find_all(class_="math")}
         assert {row[name].strip("$") for name in ("target", "others", "boundary") if row[name]} <= math

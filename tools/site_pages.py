@@ -37,21 +37,39 @@ def written(language: str) -> list[Chapter]:
     return [Chapter(COURSE / language / f"{name}.md").executed for name in chapters.names(COURSE)]
 
 
+def plan(language: str) -> dict[str, str]:
+    """Number and subject of every chapter, written or not."""
+    return {row["number"]: row[language] for row in table(COURSE / "chapters.csv")}
+
+
+def state(language: str) -> str:
+    """One line: how many chapters there are, how many are planned, and which can be read."""
+    there, planned = [one.name[:2] for one in written(language)], plan(language)
+    numbers = {"en": ", ", "zh": "、"}[language].join(there)
+    return WORDS[language]["state"].format(written=len(there), planned=len(planned), numbers=numbers)
+
+
 def contents(language: str) -> str:
-    """The list of chapters: number, title, what is needed, minutes, where to run it."""
+    """The list of chapters: number, title, what is needed, minutes, where to run it; of those to come, the subject."""
     words = WORDS[language]
     rows = [f"| | {' | '.join(words['chapter_columns'])} |", "|---" * 6 + "|"]
-    for one in written(language):
+    there = {one.name[:2]: one for one in written(language)}
+    for number, subject in plan(language).items():
+        if number not in there:
+            rows.append(f"| {number} | {subject} | {words['unwritten']} | | | |")
+            continue
+        one = there[number]
         run = " · ".join(f"[{name}]({one.badges[kind]})" for kind, name in (("colab", "Colab"), ("mybinder", "Binder")))
-        cells = (one.name[:2], f"[{one.title}]({one.path.name})", one.needs, str(one.minutes), one.running, run)
+        cells = (number, f"[{one.title}]({one.path.name})", one.needs, str(one.minutes), one.running, run)
         rows.append(f"| {' | '.join(cells)} |")
-    listed = "\n".join(rows)
-    return f"{NO_TOC}# {words['course']}\n\n{words['course_lead']}\n\n{listed}\n\n{words['course_note']}\n"
+    parts = (f"# {words['course']}", words["course_lead"], state(language), "\n".join(rows), words["course_note"])
+    return NO_TOC + "\n\n".join(parts) + "\n"
 
 
 def short_list(language: str) -> str:
-    """Number and title of each chapter as links, for the landing page."""
-    return "\n".join(f"- [{one.name[:2]} · {one.title}]({one.path.name})" for one in written(language))
+    """Number and title of each chapter as links, for the landing page, and how many are to come."""
+    listed = "\n".join(f"- [{one.name[:2]} · {one.title}]({one.path.name})" for one in written(language))
+    return f"{listed}\n\n{state(language)}"
 
 
 # ---- losses ---------------------------------------------------------------------------------------------------------
@@ -68,7 +86,7 @@ def table_of_losses(language: str) -> str:
             picture,
             loss_names(row, language),
             logits(row, language),
-            row["parameters"] or "–",
+            row["parameters"],
             lfw(row, language),
         ]
         lines.append(f"| {' | '.join([*cells, row[f'fails_{language}']])} |")
@@ -101,11 +119,12 @@ def loss_names(row: dict[str, str], language: str) -> str:
     there = {one.name[:2]: one.path.name for one in written(language)}
     year = re.search(r"(?:19|20)\d\d", row["key"])
     number = words["chapter_number"].format(row["chapter"])
+    unwritten = words["chapter_unwritten"].format(number)
     file = f"{row['stem']}.py"
     lines = [
         api_link(row["stem"]),
         f"[{words['paper'].format(year[0])}](references.md#{row['key']})" if year else "",
-        f"[{number}]({there[row['chapter']]})" if row["chapter"] in there else number,
+        f"[{number}]({there[row['chapter']]})" if row["chapter"] in there else unwritten,
         f"[`{file}`]({on_github(f'facelearn/losses/{file}')})",
     ]
     return "<br>".join(line for line in lines if line)
