@@ -17,7 +17,7 @@ from itertools import groupby, takewhile
 from pathlib import Path
 from typing import NamedTuple
 
-from tools import chapters, references
+from tools import chapters, contents, references
 from tools.chapters import HEADINGS, Cell, Chapter, Page
 from tools.prose import HAN, Problems, chinese, count_words, glossary, latex, untouched
 from tools.urls import fix_urls, stale_urls, text_files
@@ -399,6 +399,11 @@ def check_project(root: Path) -> list[str]:
         path = root / "course" / language / "references.md"
         if not path.is_file() or path.read_text(encoding="utf-8") != references.render(entries, language):
             problems.append(f"{path.relative_to(root)} is not what references.bib says: `python tools/references.py`")
+    for path, text in contents.pages(root).items():
+        if path.read_text(encoding="utf-8") != text:
+            problems.append(
+                f"{path.relative_to(root)} does not list the chapters there are: `python tools/contents.py`"
+            )
     return problems
 
 

@@ -56,8 +56,8 @@ WORDS = {
         "stop": ", ",
     },
     "zh": {
-        "head": "| {first} | 种子数 | 准确率 | 种子间标准差 | 见过的阈值 | EER | TAR@1e-2 | 全部样本对：EER | TAR@1e-2 |"
-                " TAR@1e-3 |",
+        "head": "| {first} | 种子数 | 准确率 | 种子间标准差 | 见过的阈值 | EER | TAR@1e-2 | 全部样本对：EER |"
+                " TAR@1e-2 | TAR@1e-3 |",
         "system": "系统", "loss": "损失",
         "summary": "| 损失 | 网络，余弦 | 网络 + JB | 中间特征 + JB | 整个网络 | 整个网络 + LBP |"
                    " 整个网络 + LBP + 宽 LBP + DAISY |",

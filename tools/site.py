@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[1]
 COURSE, SITE = ROOT / "course", ROOT / "course" / "site"
 LANGUAGES = ("en", "zh")
 MADE = {
-    "contents": site_pages.contents,
+    "contents": site_pages.chapter_list,
     "losses": site_pages.table_of_losses,
     "glossary": site_pages.glossary,
     "models": site_pages.models,

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from tools import chapters
+from tools import chapters, contents
 from tools.chapters import Chapter
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -37,39 +37,34 @@ def written(language: str) -> list[Chapter]:
     return [Chapter(COURSE / language / f"{name}.md").executed for name in chapters.names(COURSE)]
 
 
-def plan(language: str) -> dict[str, str]:
-    """Number and subject of every chapter, written or not."""
-    return {row["number"]: row[language] for row in table(COURSE / "chapters.csv")}
-
-
-def state(language: str) -> str:
-    """One line: how many chapters there are, how many are planned, and which can be read."""
-    there, planned = [one.name[:2] for one in written(language)], plan(language)
-    numbers = {"en": ", ", "zh": "、"}[language].join(there)
-    return WORDS[language]["state"].format(written=len(there), planned=len(planned), numbers=numbers)
-
-
-def contents(language: str) -> str:
+def chapter_list(language: str) -> str:
     """The list of chapters: number, title, what is needed, minutes, where to run it; of those to come, the subject."""
     words = WORDS[language]
     rows = [f"| | {' | '.join(words['chapter_columns'])} |", "|---" * 6 + "|"]
     there = {one.name[:2]: one for one in written(language)}
-    for number, subject in plan(language).items():
+    for row in contents.plan(COURSE):
+        number = row["number"]
         if number not in there:
-            rows.append(f"| {number} | {subject} | {words['unwritten']} | | | |")
+            rows.append(f"| {number} | {row[language]} | {words['unwritten']} | | | |")
             continue
         one = there[number]
         run = " · ".join(f"[{name}]({one.badges[kind]})" for kind, name in (("colab", "Colab"), ("mybinder", "Binder")))
         cells = (number, f"[{one.title}]({one.path.name})", one.needs, str(one.minutes), one.running, run)
         rows.append(f"| {' | '.join(cells)} |")
-    parts = (f"# {words['course']}", words["course_lead"], state(language), "\n".join(rows), words["course_note"])
+    parts = (
+        f"# {words['course']}",
+        words["course_lead"],
+        contents.state(COURSE, language),
+        "\n".join(rows),
+        words["course_note"],
+    )
     return NO_TOC + "\n\n".join(parts) + "\n"
 
 
 def short_list(language: str) -> str:
     """Number and title of each chapter as links, for the landing page, and how many are to come."""
     listed = "\n".join(f"- [{one.name[:2]} · {one.title}]({one.path.name})" for one in written(language))
-    return f"{listed}\n\n{state(language)}"
+    return f"{listed}\n\n{contents.state(COURSE, language)}"
 
 
 # ---- losses ---------------------------------------------------------------------------------------------------------

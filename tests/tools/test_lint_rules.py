@@ -4,7 +4,7 @@ import nbformat
 import pytest
 
 from tests.tools import made_up
-from tools import lint, references
+from tools import contents, lint, references
 from tools.chapters import Chapter, Page
 
 
@@ -538,6 +538,18 @@ def test_references_pages_are_generated(project):
     path = project.course / "zh" / "references.md"
     path.write_text(path.read_text(encoding="utf-8") + "\n", encoding="utf-8")
     expect(lint.check_project(project.root), "zh/references.md", "tools/references.py")
+
+
+def test_the_readme_says_which_chapters_there_are(project):
+    plan = "number,en,zh\n11,CosFace,CosFace\n12,ArcFace,ArcFace\n"
+    (project.course / "chapters.csv").write_text(plan, encoding="utf-8")
+    path = project.root / "README.md"
+    path.write_text("a <!-- chapters -->2 of 2<!-- /chapters --> b\n", encoding="utf-8")
+    expect(lint.check_project(project.root), "README.md", "tools/contents.py")
+    (fresh,) = contents.pages(project.root).values()
+    assert "1 of 2 chapters are written (12)" in fresh
+    path.write_text(fresh, encoding="utf-8")
+    assert not [problem for problem in lint.check_project(project.root) if "contents" in problem]
 
 
 @pytest.mark.parametrize(
