@@ -360,21 +360,22 @@ const letter = (node, i) => {
   range.setStart(node, i); range.setEnd(node, i + 1);
   return range.getClientRects()[0];
 };
-for (const block of article.querySelectorAll('p, li, td, th, dd')) {
-  const walker = document.createTreeWalker(block, NodeFilter.SHOW_ELEMENT | NodeFilter.SHOW_TEXT);
-  for (let before = null, node; (node = walker.nextNode());) {  // what stands before: null after a blank
-    if (node.nodeName === 'MJX-CONTAINER') { const formula = node; before = () => box(formula); continue; }
-    if (node.nodeType !== 3 || node.parentElement.closest('mjx-container, pre, svg')
-        || node.parentElement.closest('p, li, td, th, dd') !== block) continue;
-    const text = node;
-    for (let i = 0; i < text.data.length; i++) {
-      if (before && /[，。；：？！、）”’》】,.;:?!)\]]/.test(text.data[i])) {
-        const here = letter(text, i), there = before();
-        if (here && there && here.left < there.left && here.top > there.top + 4)
-          note('line begins with', text.data.slice(i, i + 12));
-      }
-      before = text.data[i].trim() && (() => letter(text, i));
+const walker = document.createTreeWalker(article, NodeFilter.SHOW_ELEMENT | NodeFilter.SHOW_TEXT,
+  node => node.matches?.('pre, svg, script, mjx-container *') ? NodeFilter.FILTER_REJECT : NodeFilter.FILTER_ACCEPT);
+for (let before = null, last = null, node; (node = walker.nextNode());) {  // what stands before: null after a blank
+  const formula = node.nodeName === 'MJX-CONTAINER' && node, text = node.nodeType === 3 && node;
+  if (!formula && !text) continue;
+  const block = node.parentElement.closest('p, li, td, th, dd, dt, h1, h2, h3, summary');
+  if (block !== last || block?.matches('dt')) before = null;  // a signature is code
+  last = block;
+  if (formula) before = () => box(formula);
+  for (let i = 0; i < (text?.data?.length ?? 0); i++) {
+    if (before && /[，。；：？！、）”’》】,.;:?!)\]]/.test(text.data[i])) {
+      const here = letter(text, i), there = before();
+      if (here && there && here.left < there.left && here.top > there.top + 4)
+        note('line begins with', text.data.slice(i, i + 12));
     }
+    before = text.data[i].trim() && (() => letter(text, i));
   }
 }
 for (const e of article.querySelectorAll(':not(mjx-container *)'))
