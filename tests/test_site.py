@@ -354,7 +354,7 @@ FAULTS = r"""
 const article = document.querySelector('article'), faults = {}, fits = arguments[0];
 if (!article) return faults;
 const note = (kind, text) => (faults[kind] ??= []).push(text.trim().slice(0, 40));
-const shown = e => e.getClientRects().length > 0, box = e => e.getBoundingClientRect();
+const shown = e => e.checkVisibility(), box = e => e.getBoundingClientRect();
 const letter = (node, i) => {
   const range = document.createRange();
   range.setStart(node, i); range.setEnd(node, i + 1);
