@@ -39,7 +39,7 @@ class AdaFace(MarginHead):
     no spread and leaves σ as it is.
 
     Source: Kim, Jain, Liu, "AdaFace: Quality Adaptive Margin for Face Recognition", CVPR 2022, arXiv 2204.00964,
-    eq. 13-17.
+    eq. 13-17; the target as in the authors' code, in the paper the added margin is not multiplied by s.
     Elsewhere: the authors' code clips θ into [0.001, π - 0.001] and cos θ to ±(1 - 0.001), has no memory (β = 1) by the
     head's own default and 0.01 by its configuration; CVLface detaches the margin.
     """

@@ -41,7 +41,7 @@ class ElasticFace(MarginHead):
     Learns `weight` (C, d). `eval()` uses the mean margin. `draw_margins(batch_size)` may be overridden.
 
     Source: Boutros, Damer, Kirchbuchner, Kuijper, "ElasticFace: Elastic Margin Loss for Deep Face Recognition",
-    CVPRW 2022, arXiv 2109.09416, eq. 4-6.
+    CVPRW 2022, arXiv 2109.09416, eq. 5-7; `std` as in the authors' class, their configuration has 0.05.
     Elsewhere: the authors' "+" indexes the sorted margins with argsort(cos), where the rank (argsort of argsort) is
     needed: its margins are almost unrelated to hardness.
     """

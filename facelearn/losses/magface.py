@@ -42,7 +42,7 @@ class MagFace(MarginHead):
     Learns `weight` (C, d).
 
     Source: Meng, Zhao, Huang, Zhou, "MagFace: A Universal Representation for Face Recognition and Quality Assessment",
-    CVPR 2021, arXiv 2103.06627, eq. 4-8.
+    CVPR 2021, arXiv 2103.06627, eq. 4-8; the default margins are those of the authors' code.
     Elsewhere: FaceX-Zoo has no "easy", puts cos θ beyond π, s = 32, λ = 20.
     """
 

@@ -40,7 +40,7 @@ class MVSoftmax(MarginHead):
     Learns `weight` (C, d).
 
     Source: Wang, Zhang, Wang, Fu, Shi, Mei, "Mis-classified Vector Guided Softmax Loss for Face Recognition",
-    AAAI 2020, arXiv 1912.00833, eq. 7-10; t and s as in the authors' repository. There is no rule beyond π in it.
+    AAAI 2020, arXiv 1912.00833, eq. 5-8; t and s as in the authors' repository. There is no rule beyond π in it.
     Elsewhere: FaceX-Zoo's mv_weight is 1 + t, and it applies the margin only where cos θ_y > 0 ("arc") or > m ("am").
     """
 

@@ -30,7 +30,7 @@ class NormFace(MarginHead):
     Learns `weight` (C, d).
 
     Source: Wang, Xiang, Cheng, Yuille, "NormFace: L2 Hypersphere Embedding for Face Verification", ACM MM 2017,
-    arXiv 1704.06369, section 3.3 (the paper also learns s).
+    arXiv 1704.06369, eq. 6 and section 3.3 (the paper also learns s).
     Elsewhere: pytorch-metric-learning's `NormalizedSoftmaxLoss` divides by a temperature 0.05, that is s = 20.
     """
 

@@ -48,7 +48,7 @@ class Triplet(Loss):
     The hinge over all triplets takes O(B² log B) and no approximation: an anchor's distances are sorted, and each is
     counted as often as a triplet uses it. The soft form computes every triplet, in blocks of anchors.
 
-    Source: Schroff, Kalenichenko, Philbin, "FaceNet", CVPR 2015, arXiv 1503.03832, eq. 2-3 and section 3.2; batch-hard
+    Source: Schroff, Kalenichenko, Philbin, "FaceNet", CVPR 2015, arXiv 1503.03832, eq. 3 and 4, section 3.2; batch-hard
     and soft: Hermans, Beyer, Leibe, "In Defense of the Triplet Loss", 2017, arXiv 1703.07737, eq. 5.
     Elsewhere: pytorch-metric-learning, OML and torch.nn take distances that are not squared; pytorch-metric-learning
     averages over triplets with a loss above 0 only.
