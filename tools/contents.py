@@ -13,11 +13,10 @@ import re
 import sys
 from pathlib import Path
 
+from facelearn.files import write_whole
+from tools import chapters
+
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))  # also when started as a script
-
-from tools import chapters  # noqa: E402
-
 MARKED = re.compile(r"(<!-- chapters -->).*?(<!-- /chapters -->)", re.S)
 STATE = {
     "en": "{written} of {planned} chapters are written ({numbers}); the others follow in the same form.",
@@ -67,7 +66,7 @@ def pages(root: Path) -> dict[Path, str]:
 @chapters.reports
 def main() -> int:
     for path, text in pages(ROOT).items():
-        chapters.write_whole(path, text)
+        write_whole(path, text)
     print(state(ROOT / "course", "en"))
     return 0
 

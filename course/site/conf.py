@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,11 +11,9 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.search import SearchLanguage
 
+from tools import chapters
+
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parents[1]))
-
-from tools import chapters  # noqa: E402
-
 LANGUAGE = os.environ.get("COURSE_LANG", "en")  # en | zh
 OTHER = {"en": "zh", "zh": "en"}[LANGUAGE]
 
