@@ -70,7 +70,11 @@ def gather(language: str, source: Path) -> None:
 
 
 def for_the_site(text: str, language: str) -> str:
-    """Markdown with what only the site does otherwise: pictures lie beside the page, the explorer is shown in it."""
+    """Markdown with what only the site does otherwise: pictures lie beside the page, the explorer is shown in it.
+
+    Tables of results are linked where the repository is.
+    """
+    text = text.replace("](../results/", f"]({site_pages.on_github('course/results/')}")
     title = site_pages.WORDS[language]["explorer"]
     frame = f'<iframe class="explorer" src="_static/explorer.html?lang={language}" title="{title}"></iframe>'
     return EXPLORER.sub(frame, SWITCH.sub("", text.replace("](../assets/", "](assets/")))
