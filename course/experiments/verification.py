@@ -18,9 +18,12 @@ import numpy as np
 import pandas as pd
 from experiments import faces, protocol
 from experiments.faces import Setting
-from scipy.stats import binomtest
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+from scipy.stats import binomtest, norm
 from torch import Tensor, nn
 
+from facelearn import figures
 from facelearn.data import STANDARD, SyntheticFaces, standard
 from facelearn.data.face_renderer import VERSION
 from facelearn.losses import build
@@ -234,6 +237,86 @@ def choose(table: pd.DataFrame) -> dict[str, Any]:
     return min(found, key=lambda one: one[0])[1]
 
 
+# ---- what the chapter reads off its table, and its figures ----------------------------------------------------------
+
+
+def wrong_order(table: pd.DataFrame) -> Share:
+    """In how many lists the two nets change places."""
+    return share(reversed_order(difference(rows(table))))
+
+
+def coverage(table: pd.DataFrame) -> pd.DataFrame:
+    """Of each number, by pairs and by people: half width of the intervals, that needed, the share that miss."""
+    found = []
+    kinds = {"EER, all pairs": ("all", "eer"), "accuracy, lists": ("open", f"accuracy_{PAIR[0]}")}
+    for name, (stage, number) in kinds.items():
+        runs = rows(table, stage)
+        for by in ("pairs", "people"):
+            half = 50 * (runs[f"high_{by}"] - runs[f"low_{by}"]).median()
+            found.append((name, by, f"{half:.2f}", f"{196 * runs[number].std():.2f}", str(share(missed(runs, by)))))
+    return pd.DataFrame(found, columns=["number", "resampled", "half width", "needed", "miss the truth"])
+
+
+def smaller_tests(table: pd.DataFrame) -> pd.DataFrame:
+    """By how many points the lists scatter: with fewer pairs of the same people, and with fewer people."""
+    found = []
+    for name, suffix in (("200, 6,000", ""), ("200, 1,500", "_200_1500"), ("50, 1,500", "_50_1500")):
+        one = 100 * rows(table)[f"accuracy_{PAIR[0]}{suffix}"].std()
+        two = 100 * difference(rows(table), smaller=suffix).std()
+        found.append((name, f"{one:.2f}", f"{two:.2f}"))
+    return pd.DataFrame(found, columns=["people, pairs", "accuracy scatters by", "difference by"])
+
+
+def trainings(table: pd.DataFrame) -> pd.DataFrame:
+    """Accuracy of five trainings of one recipe: a row for each list, a column for each training."""
+    return rows(table, "again").reset_index().pivot(index="test", columns="seed", values="accuracy")
+
+
+def draw_pairs(shown: SyntheticFaces, result: VerificationResult) -> Figure:
+    """A typical and the worst pair of each kind, with their scores."""
+    genuine, impostor = (np.flatnonzero(kind)[np.argsort(result.scores[kind])] for kind in (result.same, ~result.same))
+    places = {"genuine, typical": genuine[len(genuine) // 2], "genuine, worst": genuine[0]}
+    places |= {"impostor, typical": impostor[len(impostor) // 2], "impostor, worst": impostor[-1]}
+    assert result.pairs is not None
+    fig, axes = plt.subplots(1, 4, figsize=(9, 1.7))
+    for ax, (name, pair) in zip(axes, places.items(), strict=True):
+        ax.imshow(np.concatenate([shown.images[k].permute(1, 2, 0) for k in result.pairs[pair]], axis=1))
+        ax.set_title(f"{name}: {result.scores[pair]:+.2f}", fontsize=10)
+        ax.axis("off")
+    return fig
+
+
+def draw_tests(table: pd.DataFrame) -> Figure:
+    """Left: the intervals of all tests over all pairs. Right: how often two nets change places, against their gap."""
+    fig, (left, right) = plt.subplots(1, 2, figsize=(9.6, 3.7), gridspec_kw={"width_ratios": [1.45, 1]})
+    ends = [f"{end}_{by}" for by in ("people", "pairs") for end in ("low", "high")]
+    every = (100 * rows(table, "all").sort_values("eer")[["eer", *ends]]).reset_index(drop=True)
+    for by, shade, width, foot in (("people", "#88CCEE", 2, 0.55), ("pairs", "#332288", 1.2, 0.3)):
+        out = missed(every, by)
+        label = f"by {by}, {out.mean():.0%} miss"
+        left.vlines(every.index, every[f"low_{by}"], every[f"high_{by}"], color=shade, linewidth=width, label=label)
+        marks = out.to_numpy().nonzero()[0]
+        left.plot(marks, np.full(len(marks), foot), "|", color=shade, markersize=6, markeredgewidth=1.6)
+    left.axhline(every["eer"].mean(), color="#222222", linewidth=1)
+    left.set(xlabel=f"{len(every)} tests, sorted by EER", ylabel="EER of arcface (%)", xticks=[], ylim=(0, None))
+    left.legend(loc="upper left")
+
+    ratio = np.linspace(0, 2, 100)
+    right.plot(ratio, 100 * norm.cdf(-ratio), color="#999999", label=r"$\Phi(-\Delta/\sigma)$")
+    for pair in combinations(NETS, 2):
+        apart = difference(rows(table), pair)
+        seen, claimed = share(reversed_order(apart)), set(pair) == set(PAIR)
+        at, high = abs(apart.mean()) / apart.std(), 100 * seen.share
+        bars = [[high - 100 * seen.low], [100 * seen.high - high]]
+        look = {"fmt": "D", "color": "#882255"} if claimed else {"fmt": "o", "color": "#222222"}
+        right.errorbar(at, high, bars, capsize=3, **look)
+        right.annotate(f"{100 * abs(apart.mean()):.2f}", (at, high), (6, 3), textcoords="offset points", fontsize=9)
+    right.set(xlabel=r"gap over scatter, $\Delta/\sigma$", ylabel="lists in the wrong order (%)")
+    right.set(xlim=(0, 2), ylim=(-2, 60))
+    right.legend()
+    return fig
+
+
 # ---- the stored animation -------------------------------------------------------------------------------------------
 
 
@@ -248,8 +331,6 @@ def hard_test() -> VerificationResult:
 def assets(folder: Path) -> None:
     """A threshold sliding over two histograms while a dot runs along the ROC, as a GIF."""
     from experiments import thresholds
-
-    from facelearn import figures
 
     scores, same = hard_test().scores, hard_test().same
     frames = [0.8 - 0.9 * i / 45 for i in range(46)]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from facelearn.check.framework import Case, Exercise, Mistake, Text, detector
+from facelearn.check.quiz import Quiz
 
 Array = NDArray[Any]
 Folds = Callable[[Array, Array, Array], Any]
@@ -293,4 +294,4 @@ ex3 = Exercise(
     ],
 )
 
-__all__ = ["ex1", "ex2", "ex3"]
+quiz = Quiz("verification")
