@@ -127,7 +127,7 @@ def _plain(values: Row) -> Row:
 class Partial:
     """The rows finished so far, one JSON line for each pair, kept on disk from the moment they are there.
 
-    Each line carries the version of the experiment that measured it (its settings and its file); rows of another
+    Each line carries the version of the experiment that measured it (settings and code); rows of another
     version are left alone but not used, so that going back to that version finds them again.
     """
 
@@ -176,7 +176,7 @@ def full_run(course: Path, name: str, jobs: int = 2, fresh: bool = False) -> Pat
     elif is_current(table, pairs, settings_hash(experiment.SETTINGS)):
         print(f"{name}: {table.name} is up to date (--fresh repeats the run)")
         return table
-    source = Path(str(experiment.__file__)).read_bytes()
+    source = b"".join(file.read_bytes() for file in sorted((course / "experiments").glob("*.py")))  # they share code
     version = f"{settings_hash(experiment.SETTINGS)}-{hashlib.sha256(source).hexdigest()[:12]}"
     partial = Partial(partial_file, version)
     if partial.other:

@@ -29,13 +29,14 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from facelearn.checkpoint import content_hash
 from facelearn.data import SyntheticFaces
 from facelearn.files import whole, write_whole
 from facelearn.grid import complete
 from facelearn.real_faces import recipe, systems
 from facelearn.real_faces.descriptors import DESCRIPTORS
 from facelearn.real_faces.rotation import Faces, Rotation, Scores, load, load_orl, measure, tar
-from facelearn.training import show_progress
+from facelearn.training import best_device, show_progress
 from facelearn.verification import all_pairs, evaluate_pairs
 
 Array = NDArray[Any]
@@ -85,14 +86,19 @@ class Run:
         self._descriptor_scores: dict[str, list[Scores]] = {}
         for name in ("descriptors", "nets", "scored"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
-        about = {"settings": asdict(settings), "images": len(faces.labels), "pairs": len(faces.same)}
+        arrays = {name: torch.as_tensor(getattr(faces, name)) for name in ("labels", "sets", "pairs", "same", "folds")}
+        about = {
+            "settings": asdict(settings),
+            "losses": {name: str(loss) for name, loss in recipe.LOSSES.items()},
+            "faces": content_hash({"images": faces.images, **arrays}, "\n".join(faces.names)),
+            "orl": None if orl is None else content_hash({"images": orl}),
+        }
         config = self.folder / "config.json"
         if not config.exists():
-            write_whole(config, json.dumps(about, indent=1).encode())
-        elif json.loads(config.read_text()) != about:
-            raise ValueError(
-                f"{config}: {config.read_text()}; expected {about}: other settings need another run folder"
-            )
+            write_whole(config, json.dumps(about, indent=1))
+        found = json.loads(config.read_text())
+        if differ := [name for name, value in about.items() if found.get(name) != value]:
+            raise ValueError(f"run: {folder} was begun with other {', '.join(differ)}; expected another run folder")
 
     def rotations(self, loss: str) -> list[Rotation | None]:
         """Those that a net is trained for: all five, but one for all where no real face is seen."""
@@ -123,7 +129,7 @@ class Run:
     def net(self, loss: str, seed: int, rotation: Rotation | None) -> tuple[recipe.RealFaceNet, float]:
         """The trained net, and the processor seconds that it took."""
         if loss == UNTRAINED:
-            return recipe.untrained(seed, self.settings.width), 0.0
+            return recipe.untrained(seed, self.settings.width).to(best_device(self.device)), 0.0
         if rotation is None:
             views, labels, objective = *self.drawn_faces(seed), "arcface"
         else:

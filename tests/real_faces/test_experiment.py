@@ -9,10 +9,11 @@ import pytest
 
 pytest.importorskip("skimage", reason='needs scikit-image: pip install "facelearn[real]"')
 
-from facelearn.real_faces import Settings, compare_lfw, linear_heads, load, table
+from facelearn.real_faces import Settings, compare_lfw, linear_heads, load, recipe, table
 from facelearn.real_faces.__main__ import main
 from facelearn.real_faces.descriptors import DESCRIPTORS
 from facelearn.real_faces.experiment import CONTROLS, orl_eer, stored_lines
+from facelearn.recipe import Recipe
 from tests.real_faces.drawn import write_lfw
 
 SMALL = Settings(steps=4, width=4, descriptor_dimensions=10, feature_dimensions=10, synthetic_people=6,
@@ -68,9 +69,17 @@ def test_several_processes_find_what_one_does(run: Path, lfw: Path, tmp_path: Pa
         compare_lfw(lfw, run=tmp_path, jobs=0)
 
 
-def test_other_settings_are_refused(run: Path, lfw: Path) -> None:
-    with pytest.raises(ValueError, match="another run folder"):
+def test_other_settings_losses_and_faces_are_refused(
+    run: Path, lfw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ValueError, match=r"begun with other settings; expected another run folder"):
         compare_lfw(lfw, run=run, losses=LOSSES, seeds=1, settings=Settings())
+    renamed = write_lfw(tmp_path, prefix="R")
+    with pytest.raises(ValueError, match=r"begun with other faces; expected another run folder"):
+        compare_lfw(renamed, run=run, losses=LOSSES, seeds=1, settings=SMALL)
+    monkeypatch.setitem(recipe.LOSSES, "supcon", Recipe.parse("supcon:temperature=0.2"))
+    with pytest.raises(ValueError, match=r"begun with other losses; expected another run folder"):
+        compare_lfw(lfw, run=run, losses=LOSSES, seeds=1, settings=SMALL)
 
 
 def test_unknown_losses_and_no_seeds_are_refused(lfw: Path, tmp_path: Path) -> None:

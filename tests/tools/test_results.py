@@ -147,6 +147,16 @@ def test_rows_of_another_version_are_kept_but_do_not_count(tmp_path):
     assert results.Partial(path, "two").rows == {"k": [{"x": 2}]}
 
 
+def test_rows_measured_with_other_shared_code_do_not_count(course):
+    (course.parent / "log.broken").touch()
+    assert results.main(["90", "--jobs", "1", "--course", str(course)]) == 1
+    (course.parent / "log.broken").unlink()
+    (course / "experiments" / "shared.py").write_text("LR = 0.1")
+    before = len(log(course))
+    assert results.main(["90", "--jobs", "1", "--course", str(course)]) == 0
+    assert len(log(course)) - before == 6
+
+
 def test_a_torn_line_does_not_swallow_the_next(tmp_path):
     path = tmp_path / "a.partial.jsonl"
     results.Partial(path, "v").add("first", [{"x": 1}])
