@@ -101,7 +101,7 @@ def make(
         weight = weight if weight is not None else nn.Parameter(torch.randn(classes, dim))
         return {"gemm4": Floor, "lean": Lean, "insightface": Detached}[name](weight)
     stem, _, form = name.partition(" ")
-    head = losses.get(stem, dim, classes, tile=None if form == "dense" else "auto")
+    head = losses.REGISTRY[stem](dim, classes, tile=None if form == "dense" else "auto")
     if weight is not None and head.weight.shape == weight.shape:
         head.weight = weight
     return head

@@ -38,7 +38,7 @@ def head(stem: str, p: dict[str, float], classes: int = 101) -> losses.MarginHea
         "mv_softmax": {"margin": p["m2"], "t": p["t"]},
         "curricularface": {"margin": p["m2"]},
     }
-    made = losses.get(stem, 2, classes, scale=p["s"], **settings[stem]).double().eval()
+    made = losses.build(stem, 2, classes, scale=p["s"], **settings[stem]).double().eval()
     if stem == "curricularface":
         made.t.fill_(p["t"])
     return made

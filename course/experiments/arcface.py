@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from facelearn.data import digits
-from facelearn.losses import ArcFace, MarginHead, get
+from facelearn.losses import ArcFace, MarginHead, build
 from facelearn.models import DigitNet
 from facelearn.training import accuracy, embed, fit, seed_everything
 
@@ -66,7 +66,7 @@ def head(wanted: Setting, embedding_dim: int, classes: int) -> nn.Module:
     """The loss of a setting."""
     options = SETTINGS["detached"].get(wanted["loss"], {"loss": wanted["loss"]})
     options = options | {"scale": wanted["scale"], "margin": wanted["margin"]}
-    return get(options.pop("loss"), embedding_dim, classes, **options)
+    return build(options.pop("loss"), embedding_dim, classes, **options)
 
 
 def train(wanted: Setting, seed: int, budget: str = "full") -> Trained:

@@ -22,7 +22,7 @@ from matplotlib.patheffects import withStroke
 from torch import Tensor
 
 from facelearn import figures
-from facelearn.losses import MarginHead, get
+from facelearn.losses import MarginHead, build
 
 MARGIN, EMPHASIS = 0.5, 0.2  # ArcFace's usual m; t as in MV-Softmax's repository
 LOSSES = ("softmax", "sphereface", "cosface", "arcface", "mv_softmax", "curricularface")
@@ -47,7 +47,7 @@ def head(loss: str, margin: float = MARGIN, t: float = EMPHASIS) -> MarginHead:
         "curricularface": {"margin": margin},
     }
     arguments = own[loss] if loss in own else matched(loss, margin=margin)
-    made = get("normface" if loss == "softmax" else loss, 2, 2, scale=1.0, **arguments).double().eval()
+    made = build("normface" if loss == "softmax" else loss, 2, 2, scale=1.0, **arguments).double().eval()
     assert isinstance(made, MarginHead)
     if loss == "curricularface":
         made.t.fill_(t)  # type: ignore[operator]  # a running mean, here held by hand

@@ -17,7 +17,7 @@ import torch
 from experiments import faces, protocol
 from experiments.faces import Setting, Trained, angles, measure, paired, rows
 
-from facelearn.losses import MarginHead, get
+from facelearn.losses import MarginHead, build
 from facelearn.training import embed
 
 __all__ = ["angles", "measure", "paired", "rows"]  # the chapter calls them from here
@@ -68,7 +68,7 @@ def head(wanted: Setting, embedding_dim: int, classes: int) -> MarginHead:
     """The loss of a setting, on unit vectors and at the common scale: SphereFace in its later form, SphereFace-R."""
     loss = wanted["loss"]
     rule = {"beyond_pi": "mm"} if loss in ("arcface", "combined_margin") else {}
-    made = get(loss, embedding_dim, classes, scale=float(SCALE), **matched(loss, wanted["matched_at"]), **rule)
+    made = build(loss, embedding_dim, classes, scale=float(SCALE), **matched(loss, wanted["matched_at"]), **rule)
     assert isinstance(made, MarginHead)
     return with_slope_one(made) if wanted["detached"] else made
 

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from facelearn import figures
-from facelearn.losses import MarginHead, get
+from facelearn.losses import MarginHead, build
 
 
 def missing(target: Tensor | float, scale: float, classes: int = 300) -> Tensor:
@@ -43,7 +43,7 @@ def pull_figure(margin: float = 0.5, scales: tuple[int, ...] = (8, 16, 64)) -> F
     fig, axes = plt.subplots(1, 1 + len(scales), figsize=(10, 3.2), sharey=True)
     theta = torch.linspace(0.002, math.radians(150), 720, dtype=torch.float64)
     for stem, options in alike(margin).items():
-        head = get(stem, 2, 2, scale=1.0, **options)
+        head = build(stem, 2, 2, scale=1.0, **options)
         assert isinstance(head, MarginHead)
         target, falls = derivative(head, theta)
         style = figures.line(stem) | ({"linestyle": (0, (3, 3))} if stem == "cosface" else {})  # over NormFace's

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from facelearn import figures
 from facelearn.data import ImageSet, digits
-from facelearn.losses import get
+from facelearn.losses import build
 from facelearn.models import DigitNet
 from facelearn.training import accuracy, embed, fit, seed_everything
 from facelearn.verification import all_pairs, evaluate_pairs
@@ -135,7 +135,7 @@ def train(setting: Setting, seed: int, epochs: int = 0, every: int = 0) -> tuple
     seed_everything(seed)
     net = DigitNet(embedding_dim=2)
     options = {"scale": SETTINGS["normface_scale"]} if variant == "normface" else {"bias": variant == "bias"}
-    loss: Any = get("normface" if variant == "normface" else "softmax", 2, int(shown.labels.max()) + 1, **options)
+    loss: Any = build("normface" if variant == "normface" else "softmax", 2, int(shown.labels.max()) + 1, **options)
 
     def look(epoch: int, record: dict[str, Any]) -> None:
         if epoch % every and epoch != epochs:

@@ -76,17 +76,9 @@ __all__ = [
     "Loss",
     "MarginHead",
     "build",
-    "get",
     "known_settings",
     "touched_rows_only",
 ]
-
-
-def get(stem: str, *args: Any, **settings: Any) -> Loss:
-    """The loss of that stem, made with these arguments: `get("arcface", 64, 300, margin=0.4)`."""
-    if stem not in REGISTRY:
-        raise ValueError(f"stem={stem!r}: expected one of {', '.join(REGISTRY)}")
-    return REGISTRY[stem](*args, **settings)
 
 
 def build(stem: str, embedding_dim: int, num_classes: int, process_group: Any = None, **settings: Any) -> Loss:

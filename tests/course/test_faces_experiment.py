@@ -9,7 +9,7 @@ from matplotlib import pyplot as plt
 from torch import nn
 
 from facelearn import figures
-from facelearn.losses import get
+from facelearn.losses import build
 
 
 def test_differences_are_paired_by_seed_and_by_setting():
@@ -21,10 +21,10 @@ def test_differences_are_paired_by_seed_and_by_setting():
 def test_the_net_starts_alike_whatever_the_loss_draws():
     def draws_more(dim, classes):
         torch.rand(1000)
-        return get("normface", dim, classes, scale=8.0)
+        return build("normface", dim, classes, scale=8.0)
 
     starts = []
-    for make in (draws_more, lambda dim, classes: get("normface", dim, classes, scale=8.0)):
+    for make in (draws_more, lambda dim, classes: build("normface", dim, classes, scale=8.0)):
         trained = faces.train(make, 0, "smoke", lr=1e-12, weight_decay=0.0)
         starts.append(next(trained.net.parameters()).detach())
     torch.testing.assert_close(*starts, atol=1e-6, rtol=0)

@@ -9,7 +9,7 @@ from experiments import boundaries
 from experiments import margins as experiment
 from matplotlib import pyplot as plt
 
-from facelearn.losses import get
+from facelearn.losses import build
 from facelearn.training import embed
 
 COURSE = Path(__file__).resolve().parents[2] / "course"
@@ -123,4 +123,4 @@ def test_the_stored_pictures_are_small_and_come_from_nowhere_else():
 
 def test_matched_margins_are_arguments_of_their_losses():
     for loss in experiment.KINDS:
-        get(loss, 2, 2, scale=8.0, **experiment.matched(loss))
+        build(loss, 2, 2, scale=8.0, **experiment.matched(loss))

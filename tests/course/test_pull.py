@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from facelearn.losses import get
+from facelearn.losses import build
 
 COURSE = Path(__file__).resolve().parents[2] / "course"
 
@@ -33,14 +33,14 @@ def test_the_margins_are_alike_at_that_angle(pull, at):
     cos = torch.tensor([math.radians(at)], dtype=torch.float64).cos()
     for stem, options in pull.alike(0.5, at).items():
         wanted = at if stem == "normface" else at + math.degrees(0.5)
-        target = get(stem, 2, 2, scale=1.0, **options).target(cos, ())
+        target = build(stem, 2, 2, scale=1.0, **options).target(cos, ())
         assert target.item() == pytest.approx(math.cos(math.radians(wanted)), abs=1e-12)
 
 
 def test_the_pull_is_the_derivative_of_the_loss_by_the_angle(pull):
     """Three classes in space, both rivals at right angles to the plane in which the sample turns."""
     for stem, options in pull.alike(0.5).items():
-        head = get(stem, 4, 3, scale=8.0, **options).double()
+        head = build(stem, 4, 3, scale=8.0, **options).double()
         head.weight.data = torch.eye(4, dtype=torch.float64)[:3]
         theta = torch.tensor(0.7, dtype=torch.float64, requires_grad=True)
         x = torch.stack([theta.cos(), *theta.new_zeros(2), theta.sin()])

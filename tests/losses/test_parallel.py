@@ -39,7 +39,7 @@ def settings(stem: str) -> dict:
 
 def one_process(stem: str, reduction: str = "mean") -> tuple[losses.MarginHead, torch.Tensor, torch.Tensor]:
     torch.manual_seed(0)
-    head = losses.get(stem, D, C, tile=None, reduction=reduction, **settings(stem)).double()
+    head = losses.build(stem, D, C, tile=None, reduction=reduction, **settings(stem)).double()
     y = torch.randint(C, (WORLD * B,), generator=torch.Generator().manual_seed(1))
     near = head.weight.detach()[y * head.num_subcenters]
     x = 15 * (near + 0.3 * torch.randn(WORLD * B, D, generator=torch.Generator().manual_seed(2)).double())
@@ -50,7 +50,7 @@ def one_process(stem: str, reduction: str = "mean") -> tuple[losses.MarginHead, 
 def share_of(head: losses.MarginHead, group: dist.ProcessGroup, stem: str, **more) -> losses.MarginHead:
     """The same head, as this rank owns it."""
     first, end = shard(C, group)
-    mine = losses.get(stem, D, C, process_group=group, **settings(stem), **more).double()
+    mine = losses.build(stem, D, C, process_group=group, **settings(stem), **more).double()
     rows = slice(first * head.num_subcenters, end * head.num_subcenters)
     mine.load_state_dict(head.state_dict() | {"weight": head.weight.detach()[rows]})
     return mine

@@ -28,9 +28,9 @@ def head_and_part(stem: str, tile: int | None) -> tuple[MarginHead, MarginHead]:
     """A head that samples CHOSEN out of C classes, and one that has never known others."""
     more = HEADS[stem] | ({"std": 0.0} if stem == "elasticface" else {})
     torch.manual_seed(0)
-    sampled = losses.get(stem, D, C, tile=tile, sample_rate=0.4, **more).double()
+    sampled = losses.build(stem, D, C, tile=tile, sample_rate=0.4, **more).double()
     sampled.draw_classes = lambda own: CHOSEN
-    part = losses.get(stem, D, len(CHOSEN), tile=None, **more).double()
+    part = losses.build(stem, D, len(CHOSEN), tile=None, **more).double()
     part.load_state_dict(part.state_dict() | {"weight": sampled.weight.detach()[rows_of(sampled, CHOSEN)]})
     return sampled, part
 

@@ -23,7 +23,7 @@ def pair(stem: str, tile: int) -> tuple[MarginHead, MarginHead]:
     made = []
     for size in (None, tile):
         more = {"generator": torch.Generator().manual_seed(3)} if stem == "elasticface" else {}
-        made.append(losses.get(stem, D, C, tile=size, **HEADS[stem], **more).double())
+        made.append(losses.build(stem, D, C, tile=size, **HEADS[stem], **more).double())
     made[1].load_state_dict(made[0].state_dict())
     return made[0], made[1]
 
@@ -62,7 +62,7 @@ def test_upstream_gradients_arrive_per_sample(reduction):
     grads = []
     for tile in (None, 4):
         torch.manual_seed(0)
-        head = losses.get("npcface", D, C, tile=tile, reduction=reduction).double()
+        head = losses.build("npcface", D, C, tile=tile, reduction=reduction).double()
         leaf = x.clone().requires_grad_()
         value = head(leaf, y)
         (value * per_sample).sum().backward()
@@ -72,7 +72,7 @@ def test_upstream_gradients_arrive_per_sample(reduction):
 
 @pytest.mark.parametrize("stem", HEADS)
 def test_tiled_is_finite_on_hostile_embeddings(stem):
-    head = losses.get(stem, 64, 50, tile=7, **HEADS[stem])
+    head = losses.build(stem, 64, 50, tile=7, **HEADS[stem])
     x, y = hostile(head.weight[:: head.num_subcenters])
     for cast in (None, torch.bfloat16, torch.float16):
         got = value_and_gradients(head, x, y, cast)
