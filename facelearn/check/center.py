@@ -161,7 +161,7 @@ def _visits(generator: torch.Generator) -> Iterator[Case]:
     total, x = _normal(generator, 5, 3), _normal(generator, 7, 3)
     mass = torch.rand(5, generator=generator, dtype=torch.float64)
     some = torch.tensor([0, 2, 2, 4, 0, 2, 0])
-    yield Case(total, mass, x, some, 0.5, name=Text("classes 1 and 3 absent", "类 1 和类 3 不在批次里"))
+    yield Case(total, mass, x, some, 0.5, name=Text("classes 1 and 3 absent", "第 1、3 类（从 0 数起）不在批次里"))
     yield Case(0 * total, 0 * mass, x, some, 0.5, name=Text("the first batch", "第一个批次"))
     each = Text("each class once, α = 1", "每类各一个样本、α = 1")
     yield Case(total, mass, x[:5], torch.arange(5), 1.0, name=each)

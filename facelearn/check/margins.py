@@ -26,7 +26,7 @@ def _members(generator: torch.Generator) -> Iterator[Case]:
     for members, name in (
         ((1.0, 0.5, 0.0), Text("ArcFace, m = 0.5", "ArcFace，m = 0.5")),
         ((1.0, 0.0, 0.35), Text("CosFace, m = 0.35", "CosFace，m = 0.35")),
-        ((3.0, 0.0, 0.0), Text("a factor of 3", "因子为 3")),
+        ((3.0, 0.0, 0.0), Text("a factor of 3", "倍数为 3")),
         ((1.0, 0.0, 0.0), Text("no margin", "没有间隔")),
         ((1.2, 0.3, 0.2), Text("m1 = 1.2, m2 = 0.3, m3 = 0.2", "m1 = 1.2，m2 = 0.3，m3 = 0.2")),
     ):
@@ -69,7 +69,7 @@ ex1 = Exercise(
                 _family(cos, m1, math.radians(m2), 0)[0] - m3,
                 _family(cos, m1, math.radians(m2), 0)[1],
             ),
-            Text("m2 is taken for degrees; it is in radians", "把 m2 当成了度数（弧度误作度）"),
+            Text("m2 is taken for degrees; it is in radians", "把 m2 当成了度；它的单位是弧度"),
         ),
         Mistake(
             lambda cos, m1, m2, m3: (_family(cos, m1, m2, -m3)[0], _family(cos, m1, m2, m3)[1]),
@@ -135,7 +135,7 @@ def _names_all_six(function: Callable[[Tensor, Tensor], Any]) -> Text | None:
         return None
     first, score = wrong[0], f"{6 - len(wrong)}/6"
     hints = {
-        "softmax": Text("a factor of 1, or an arc of 0, is no margin", "因子为 1 或弧长为 0，就是没有间隔"),
+        "softmax": Text("a factor of 1, or an arc of 0, is no margin", "倍数为 1 或弧长为 0，就是没有间隔"),
         "sphereface": Text("θ2 / θ1 is constant on its boundary", "它的边界上 θ2 / θ1 是常数"),
         "cosface": Text("cos θ1 - cos θ2 is constant on its boundary", "它的边界上 cos θ1 - cos θ2 是常数"),
         "arcface": Text(

@@ -74,8 +74,8 @@ def _lists(generator: torch.Generator) -> Iterator[Case]:
 
     yield draw(90, 12, 2, 0.1, Text("no ties, every pair counts once", "没有并列、每对只计一次"))
     yield draw(90, 1, 2, 0.1, Text("many ties, every pair counts once", "并列很多、每对只计一次"))
-    yield draw(90, 12, 4, 0.1, Text("no ties, pairs that count 0 to 3 times", "没有并列、各对计 0 到 3 次"))
-    yield draw(90, 1, 4, 0.05, Text("many ties, pairs that count 0 to 3 times", "并列很多、各对计 0 到 3 次"))
+    yield draw(90, 12, 4, 0.1, Text("no ties, pairs that count 0 to 3 times", "没有并列、各样本对计 0 到 3 次"))
+    yield draw(90, 1, 4, 0.05, Text("many ties, pairs that count 0 to 3 times", "并列很多、各样本对计 0 到 3 次"))
     tied = np.array([0.9, 0.9, 0.8, 0.7, 0.2]), np.array([True, False, True, False, True])
     yield Case(*tied, np.array([1, 1, 2, 1, 1]), 0.6, name=Text("the best score is tied", "最高分并列"))
     lost = np.array([0.9, 0.9, 0.9, 0.2]), np.array([True, False, False, True])
@@ -95,7 +95,7 @@ def _flags_too_fine(function: Callable[..., Any]) -> Text | None:
         return Text(
             f"FAR {far} is finer than one of {total} impostor pairs (their weights add up to {total}): no threshold can"
             " show it, so raise ValueError",
-            f"FAR {far} 比 {total} 个冒充对（权重之和为 {total}）里的一个还细：没有阈值能测出它，应抛出 ValueError",
+            f"冒充对的权重之和为 {total}，FAR {far} 比 1/{total} 还细：没有阈值能测出它，应抛出 ValueError",
         )
     try:
         getattr(function, "function", function)(scores, same, np.ones(5, np.int64), 1 / 3)
@@ -143,7 +143,7 @@ ex1 = Exercise(
             _strict,
             Text(
                 "a pair is accepted at its threshold too: score >= threshold",
-                "分数等于阈值的对也要接受：score >= threshold",
+                "分数恰好等于阈值的样本对也要接受：score >= threshold",
             ),
         ),
     ],
@@ -205,7 +205,7 @@ ex2 = Exercise(
             _from_z(lambda g, a, i, b: (g - i) / math.sqrt(a * a + b * b)),
             Text(
                 "Φ(-Δ/√(σ²+σ²)) is 1 - AUC (a genuine score below an impostor's); add the spreads, not the variances",
-                "Φ(-Δ/√(σ²+σ²)) 是 1 - AUC（真实分数低于冒充分数的概率）；这里相加的是标准差，不是方差",
+                "Φ(-Δ/√(σ²+σ²)) 是 1 - AUC（真实对的分数低于冒充对的概率）；这里相加的是标准差，不是方差",
             ),
         ),
         Mistake(
