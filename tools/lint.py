@@ -366,7 +366,6 @@ NOT_YET: dict[str, set[str]] = {
     "01_verification": {"short"},
     "03_softmax": {"short"},
     "06_center": {"short", "printed"},
-    "12_arcface": {"short", "code_width", "printed", "hints", "disagreements"},
     "13_margins": {"short", "code_width", "printed", "hints", "quiz_check", "disagreements"},
 }
 

@@ -1,10 +1,11 @@
-"""Checks of chapter 12: a target that stays finite, a test that finds the bug, a rule for θ + m > π."""
+"""Checks of chapter 12: the gradient by hand, a test that finds the bug, a rule for θ + m > π."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
 from functools import partial
+from types import CodeType
 from typing import Any
 
 import torch
@@ -13,108 +14,100 @@ from torch import Tensor
 
 from facelearn.check.framework import Case, Exercise, Mistake, Text, curve, detector
 from facelearn.check.quiz import Quiz
+from facelearn.losses import ArcFace
 
-Target = Callable[[Tensor, Any], Tensor]
-ArcFace = Callable[[Tensor, Tensor, Tensor, float, float], Tensor]
+Loss = Callable[[Tensor, Tensor, Tensor, float, float], Tensor]
 
-# ---- ex1: cos(θ + m) with one margin per sample, finite in value and slope ------------------------------------------
-
-
-def _angle(cos: Tensor) -> Tensor:
-    """θ in float64; arccos is harmless where no gradient is asked of it."""
-    return cos.detach().double().clamp(-1, 1).acos()
+# ---- ex1: ∂L/∂x of one sample, by hand ------------------------------------------------------------------------------
 
 
-def _target(cos: Tensor, margins: Tensor) -> Tensor:
-    return (_angle(cos) + margins.double()).cos().to(cos.dtype)
+def _gradient(x: Tensor, w: Tensor, y: int, s: float, m: float) -> Tensor:
+    """By the library and autograd.  (d,), (C, d) -> (d,)"""
+    head = ArcFace(w.shape[1], len(w), scale=s, margin=m).to(w.dtype)
+    head.weight.data = w
+    with torch.enable_grad():
+        x = x.detach().requires_grad_()
+        return torch.autograd.grad(head(x[None], torch.tensor([y])), x)[0]
 
 
-def _targets(generator: torch.Generator) -> Iterator[Case]:
-    cos = 1.9 * torch.rand(64, generator=generator, dtype=torch.float64) - 0.95
-    margins = torch.rand(64, generator=generator, dtype=torch.float64)
-    yield Case(cos, margins, name=Text("random cosines, a margin each", "随机余弦，每个样本各有间隔"))
-    edges = torch.tensor([1.0, -1.0, 0.0], dtype=torch.float64)
-    yield Case(edges, torch.full_like(edges, 0.5), name=Text("cos = 1, -1, 0", "cos = 1、-1、0"))
-    above = torch.tensor([1 + 2**-23, -1 - 2**-23], dtype=torch.float32)
-    yield Case(
-        above, torch.full_like(above, 0.5), name=Text("cos = ±1.0000001 in float32", "float32 的 cos = ±1.0000001")
-    )
+def _samples(generator: torch.Generator) -> Iterator[Case]:
+    for s, m, name in (
+        (4.0, 0.5, Text("a random sample, s = 4, m = 0.5", "随机样本，s = 4，m = 0.5")),
+        (16.0, 0.3, Text("a random sample, s = 16, m = 0.3", "随机样本，s = 16，m = 0.3")),
+        (8.0, 0.0, Text("a random sample, m = 0", "随机样本，m = 0")),
+    ):
+        w = torch.randn(5, 6, generator=generator, dtype=torch.float64)
+        x = torch.randn(6, generator=generator, dtype=torch.float64) + w[2]  # less than 90 degrees from its class
+        yield Case(x, w, 2, s, m, name=name)
 
 
-def _moved(cos: Tensor, margins: Tensor, inside: float, under: float) -> Tensor:
-    """The two cures that move the value: cosines kept `inside` ±1, a constant `under` the root."""
-    cos = cos.clamp(inside - 1, 1 - inside)
-    return cos * margins.cos() - (1 - cos * cos + under).sqrt() * margins.sin()
+def _by_hand(x: Tensor, w: Tensor, y: int, s: float, m: float, *, slip: str) -> Tensor:
+    """The gradient put together by the chapter's steps, with one slip."""
+    m = math.radians(m) if slip == "degrees" else m
+    length, w_hat = x.norm(), w if slip == "raw weights" else F.normalize(w)
+    x_hat = x / length
+    cos = w_hat @ x_hat  # (C,)
+    theta, own = cos[y].clamp(-1, 1).acos(), F.one_hot(torch.tensor(y), len(w)).double()
+    target = torch.where(own > 0, (theta + m).cos(), cos)
+    p = (s * (cos if slip == "plain p" else target)).softmax(0)
+    by_cos = torch.where(own > 0, (theta + m).sin() / theta.sin(), 1.0) if slip != "detached" else torch.ones_like(cos)
+    weight = (p - own) * by_cos * (own if slip == "target only" else 1)
+    along = w_hat if slip == "no projection" else w_hat - cos[:, None] * x_hat
+    gradient = (1 if slip == "no scale" else s) * weight @ along / (1 if slip == "no length" else length)
+    return -gradient if slip == "sign" else gradient
 
 
-def _slopes(function: Target) -> Text | None:
-    """sin(θ + m) / sin θ inside; at ±1, where no slope is right, a finite one."""
-    for value in (None, 1.0, -1.0):
-        cos = (
-            torch.linspace(-0.9, 0.9, 19, dtype=torch.float64) if value is None else torch.tensor([value] * 2).double()
+def _without_autograd(function: Callable[..., Any]) -> Text | None:
+    """Still right where autograd is switched off; and finite for a sample on its own class direction."""
+    w = torch.eye(3, dtype=torch.float64)
+    x = torch.tensor([1.0, 0.5, 0.2], dtype=torch.float64)
+    try:
+        with torch.no_grad():
+            function(x, w, 0, 8.0, 0.5)
+    except Exception:
+        return Text(
+            "the values are right, but they come from autograd; put them together from steps 6 to 8",
+            "数值正确，但它来自自动求导；请用第 6 到第 8 步自己拼出来",
         )
-        margins = torch.linspace(0.1, 0.9, len(cos), dtype=torch.float64)
-        target = function(cos.requires_grad_(), margins)
-        if not target.requires_grad:
-            return Text("the values are right, but no gradient flows back to cos", "数值正确，但梯度传不回 cos")
-        (slope,) = torch.autograd.grad(target.sum(), cos)
-        if not slope.isfinite().all():
-            bad = float(slope[~slope.isfinite()][0])
-            return Text(
-                f"the value at cos = {value:g} is right, but the gradient there is {bad}: guard the slope of the root "
-                "(acos, which the exercise rules out, has the same infinite slope)",
-                f"cos = {value:g} 处数值正确，但梯度是 {bad}：sqrt 的导数需要防护"
-                "（题目不让用的 acos 也有同样的无穷大导数）",
-            )
-        angle = _angle(cos)
-        if value is None and not torch.allclose(slope, (angle + margins).sin() / angle.sin(), rtol=1e-4):
-            return Text(
-                "the values are right, but the gradient is not sin(θ+m)/sin θ (something detached?)",
-                "数值正确，但梯度不等于 sin(θ+m)/sin θ（有什么被 detach 了吗？）",
-            )
+    if not function(2 * w[0], w, 0, 8.0, 0.5).isfinite().all():
+        return Text(
+            "for x on its own class direction the gradient is not finite: where is 0 divided by 0?",
+            "x 恰在自己的类方向上时，梯度不是有限值：哪里出现了 0 除以 0？",
+        )
     return None
 
 
 ex1 = Exercise(
     "ex1",
-    _target,
-    _targets,
+    _gradient,
+    _samples,
     mistakes=[
-        Mistake(
-            lambda cos, m: _target(cos, -m),
-            Text(
-                "this is cos(θ - m): look at the sign in the addition theorem", "这是 cos(θ - m)：检查加法定理里的符号"
+        Mistake(partial(_by_hand, slip=slip), text)
+        for slip, text in {
+            "sign": Text("this is the way x moves; the gradient is its opposite", "这是 x 移动的方向；梯度与它相反"),
+            "degrees": Text("the margin is taken for degrees; it is in radians", "把间隔当成了度数（弧度误作度）"),
+            "no length": Text("the length of x is missing: see step 7", "缺了 x 的范数：见第 7 步"),
+            "no scale": Text("the logits are s times the cosines: an s is missing", "logit 是余弦的 s 倍：缺了 s"),
+            "target only": Text(
+                "this is the own class's pull alone; the other classes push too", "这只是自己类的拉力；其他类也在推"
             ),
-        ),
-        Mistake(
-            lambda cos, m: _target(cos, m.deg2rad()),
-            Text("the margin is taken for degrees; it is in radians", "把间隔当成了度数（弧度误作度）"),
-        ),
-        Mistake(
-            lambda cos, m: cos * m.cos() - (1 - cos.clamp(-1, 1) ** 2) * m.sin(),
-            Text("sin θ is the root of 1 - cos²; the root is missing", "sin θ 是 1 - cos² 的平方根；缺了开方"),
-        ),
-        Mistake(
-            lambda cos, m: cos.clamp(-1, 1) - m,
-            Text("this takes m off the cosine: CosFace's target", "这是从余弦里减去 m：CosFace 的目标"),
-        ),
-        *(
-            Mistake(
-                partial(_moved, inside=inside, under=under),
-                Text(
-                    "a small constant is finite, but not small: near ±1 the root of 1e-7 already moves sin θ by "
-                    "3e-4; clamp to ±1 and guard the slope alone",
-                    "小常数带来了有限的值，却不小：在 ±1 附近，1e-7 开方之后已经让 sin θ 偏了 3e-4；"
-                    "请只截断到 ±1，另外单独防护导数",
-                ),
-            )
-            for size in (1e-5, 1e-6, 1e-7, 1e-8)
-            for inside, under in ((size, 0.0), (0.0, size))
-        ),
+            "detached": Text(
+                "the slope ∂T/∂c of step 6 is missing: this is what a detached margin gives",
+                "缺了第 6 步的 ∂T/∂c：这是 detach 了间隔才有的梯度",
+            ),
+            "plain p": Text(
+                "p is the softmax of the logits with the margin in them; yours has none", "p 应由带间隔的 logit 算出"
+            ),
+            "no projection": Text(
+                "∂c/∂x is not ŵ/‖x‖: moving along x changes no angle (step 7)",
+                "∂c/∂x 不是 ŵ/‖x‖：沿 x 移动不改变夹角（第 7 步）",
+            ),
+            "raw weights": Text("the class weights are not divided by their norms", "类权重没有除以各自的范数"),
+        }.items()
     ],
-    rules=[_slopes],
-    rtol=1e-5,
-    atol=1e-5,
+    rules=[_without_autograd],
+    rtol=1e-9,
+    atol=1e-12,
 )
 
 # ---- ex2: a test that tells right from wrong ------------------------------------------------------------------------
@@ -122,19 +115,14 @@ ex1 = Exercise(
 
 def _loss(x: Tensor, w: Tensor, y: Tensor, s: float, m: float, *, kind: str) -> Tensor:
     """ArcFace, right or with one bug."""
-    cos = (F.normalize(x) @ F.normalize(w).T).clamp(-1, 1)  # (B, C)
-    m = math.radians(m) if kind == "degrees" else m
+    cos = ((x if kind == "raw" else F.normalize(x)) @ F.normalize(w).T).clamp(-1, 1)  # (B, C)
+    m = {"degrees": math.radians(m), "minus": -m, "double": 2 * m, "lost": 0.0}.get(kind, m)
     sin = ((1 - cos) * (1 + cos)).clamp(min=1e-12).sqrt()
-    moved = cos * math.cos(m) - sin * math.sin(m)
+    moved = cos - m if kind == "cosface" else cos * math.cos(m) - sin * math.sin(m)
     if kind == "mm":
         moved = torch.where(cos > -math.cos(m), moved, cos - m * math.sin(m))
     own = F.one_hot(y, len(w)).bool()
-    where = torch.ones_like(own) if kind == "all" else torch.zeros_like(own) if kind == "lost" else own
-    return F.cross_entropy(s * torch.where(where, moved, cos), y)
-
-
-def _implementation(kind: str) -> ArcFace:
-    return lambda x, w, y, s, m: _loss(x, w, y, s, m, kind=kind)
+    return F.cross_entropy(s * torch.where(own | (kind == "all"), moved, cos), y)
 
 
 _GIVEN = {
@@ -149,9 +137,13 @@ _GIVEN = {
     "lost": Text("the margin is computed, but never reaches the cross-entropy", "间隔算了，却没有进入交叉熵"),
     "degrees": Text("the margin is taken for degrees", "把间隔当成了度数（弧度误作度）"),
     "all": Text("the margin is added for every class, not for the target alone", "对所有类都加了间隔，而不只是目标类"),
+    "cosface": Text("m is taken off the cosine: that is CosFace", "从余弦里减去了 m：那是 CosFace"),
+    "minus": Text("cos(θ - m) in place of cos(θ + m); at θ = 0 they are equal", "写成了 cos(θ - m)；θ = 0 时相等"),
+    "double": Text("the margin is added twice", "间隔加了两次"),
+    "raw": Text("the embedding is not divided by its norm", "嵌入没有除以范数"),
 }
 _catches_bugs = detector(
-    [(_implementation(kind), words) for kind, words in _GIVEN.items()],
+    [(partial(_loss, kind=kind), words) for kind, words in _GIVEN.items()],
     right=2,
     if_rejected=Text(
         "does it stay below π, allow a tolerance, compare with the right value?",
@@ -160,7 +152,24 @@ _catches_bugs = detector(
     if_passed=Text("with a large s the loss is 0 for any of them", "s 太大时，它们的损失都是 0"),
 )
 
-ex2 = Exercise("ex2", rules=[_catches_bugs])
+
+def _called_by(code: CodeType) -> set[str]:
+    """The global names in a function and in those inside it."""
+    inner = (_called_by(const) for const in code.co_consts if isinstance(const, CodeType))
+    return set(code.co_names).union(*inner)
+
+
+def _by_hand_alone(function: Any) -> Text | None:
+    code = getattr(function.function, "__code__", None)
+    for name in sorted({"my_arcface", "ArcFace", "target"} & (_called_by(code) if code else set())):
+        return Text(
+            f"your test works, but it asks {name}: a bug that both have stays unseen; work a loss out by hand",
+            f"你的测试有效，但它借助了 {name}：两边都有的错误就看不见了；请手算出一个损失值",
+        )
+    return None
+
+
+ex2 = Exercise("ex2", rules=[_catches_bugs, _by_hand_alone])
 
 # ---- ex3: a continuous, falling rule beyond π -----------------------------------------------------------------------
 

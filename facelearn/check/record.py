@@ -264,7 +264,7 @@ def _exercises() -> dict[str, list[str]]:
 
 
 def _titles(code: str) -> dict[str, str]:
-    """`{"arcface": "12 ArcFace: the same arc everywhere"}` from the notebooks around; none outside the course."""
+    """`{"arcface": "12 ArcFace: a margin on the angle"}` from the notebooks around; none outside the course."""
     from facelearn.lesson import course_folder  # with matplotlib and pandas: a notebook has them, a check need not
 
     try:

@@ -1,64 +1,79 @@
 """Chapter 12: right answers, each by another way than the check's own reference, and wrong ones."""
 
 import math
+from functools import partial
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
+from facelearn.check.arcface import _by_hand
 from facelearn.losses import ArcFace, CosFace
 
-# ---- right answers --------------------------------------------------------------------------------------------------
+# ---- ex1: the gradient by hand --------------------------------------------------------------------------------------
 
 
-def with_clamp(cos, m):
-    cos = cos.clamp(-1, 1)
-    return cos * m.cos() - (1 - cos * cos).clamp(min=1e-12).sqrt() * m.sin()
+def class_by_class(x, w, y, s, m):
+    """A loop over the classes, the derivative ∂T/∂c guarded."""
+    n = x.norm()
+    cos = [torch.dot(x, row) / n / row.norm() for row in w]
+    sin = (1 - cos[y] ** 2).clamp(min=0).sqrt()
+    z = torch.stack([s * (c * math.cos(m) - sin * math.sin(m) if j == y else c) for j, c in enumerate(cos)])
+    p, total = z.softmax(0), torch.zeros_like(x)
+    for j, (c, row) in enumerate(zip(cos, w, strict=True)):
+        by_cos = (sin * math.cos(m) + c * math.sin(m)) / sin.clamp(min=1e-12) if j == y else 1.0
+        total += s * (p[j] - int(j == y)) * by_cos * (row / row.norm() - c * x / n) / n
+    return total
 
 
-def with_two_wheres(cos, m):
-    cos = cos.clamp(-1, 1)
-    square = 1 - cos * cos
-    inside = square > 0
-    return cos * m.cos() - torch.where(inside, torch.where(inside, square, 1.0).sqrt(), 0.0) * m.sin()
+def head_with(w, s, m):
+    head = ArcFace(w.shape[1], len(w), scale=s, margin=m).to(w.dtype)
+    head.weight.data = w
+    return head
 
 
-def with_atan2(cos, m):
-    cos = cos.clamp(-1, 1)
-    sin = ((1 - cos) * (1 + cos)).clamp(min=1e-14).sqrt()
-    return (torch.atan2(sin, cos) + m).cos()
+def by_autograd(x, w, y, s, m):
+    x = x.clone().requires_grad_()
+    return torch.autograd.grad(head_with(w, s, m)(x[None], torch.tensor([y])), x)[0]
 
 
-def by_a_value_at_the_centre(arcface):
-    """Two centres at right angles, x on the first: the loss is log(1 + exp(-s cos m))."""
-    eye = torch.eye(2, dtype=torch.float64)
-    got = arcface(eye[:1], eye, torch.tensor([0]), 4.0, 0.5)
-    return math.isclose(got.item(), math.log1p(math.exp(-4 * math.cos(0.5))), rel_tol=1e-4)
+def by_differences(x, w, y, s, m, step=1e-5):
+    """Six digits at best."""
+    around = x + step * torch.cat([torch.eye(len(x)), -torch.eye(len(x))]).to(x)  # (2 d, d)
+    cos = F.normalize(around) @ F.normalize(w).T
+    z = torch.where(F.one_hot(torch.tensor(y), len(w)) > 0, (cos.acos() + m).cos(), cos)
+    loss = F.cross_entropy(s * z, torch.full((len(z),), y), reduction="none")
+    return (loss[: len(x)] - loss[len(x) :]) / (2 * step)
 
 
-def by_comparison(arcface):
+# ---- ex2: a test that finds the bug ---------------------------------------------------------------------------------
+
+EYE = torch.eye(2, dtype=torch.float64)
+
+
+def in_the_plane(arcface, theta=0.3, length=2.0, s=4.0, m=0.5):
+    """A sample between two class directions at right angles: two logits, a loss worked out by hand."""
+    x = length * torch.tensor([[math.cos(theta), math.sin(theta)]], dtype=torch.float64)
+    by_hand = math.log1p(math.exp(s * (math.sin(theta) - math.cos(theta + m))))
+    return math.isclose(arcface(x, EYE, torch.tensor([0]), s, m).item(), by_hand, rel_tol=1e-4)
+
+
+def with_numpy(arcface):
+    """Many samples, and the formula once more, by arccos."""
     torch.manual_seed(3)
-    x, w, y = torch.randn(32, 16), torch.randn(8, 16), torch.arange(32) % 8
-    cos = F.normalize(x) @ F.normalize(w).T
-    x = x[(keep := cos[range(32), y] > -0.5)]
-    head = ArcFace(16, 8, scale=8.0, margin=0.4)
-    head.weight.data = w.clone()
-    return torch.allclose(arcface(x, w, y[keep], 8.0, 0.4), head(x, y[keep]), rtol=1e-4)
-
-
-def linear(cos, m):
-    return ArcFace(2, 2, margin=m, beyond_pi="linear").target(cos, ())
-
-
-def steeper(cos, m):
-    plain = ArcFace(2, 2, margin=m, beyond_pi="plain").target(cos, ())
-    return torch.where(cos > -math.cos(m), plain, 3 * (cos + math.cos(m)) - 1)
-
-
-# ---- planted wrong answers, and the word by which each is named ------------------------------------------------------
+    x, w, y = 3 * torch.randn(32, 16), torch.randn(8, 16), torch.arange(32) % 8
+    cos = (x / x.norm(dim=1, keepdim=True)) @ (w / w.norm(dim=1, keepdim=True)).T
+    keep = cos[range(32), y] > -0.5
+    x, y, angle = x[keep], y[keep], cos[keep].acos().double().numpy()
+    own = np.arange(len(y)), y.numpy()
+    z = np.cos(angle)
+    z[own] = np.cos(angle[own] + 0.4)
+    by_hand = np.log(np.exp(8 * z).sum(1)) - 8 * z[own]
+    return math.isclose(arcface(x, w, y, 8.0, 0.4).item(), by_hand.mean(), rel_tol=1e-4)
 
 
 def only_larger(arcface):
-    """Larger with a margin than without: what a margin for every class may be, too."""
+    """Larger with a margin than without: so is CosFace's loss, and many a wrong one."""
     torch.manual_seed(0)
     x, w, y = torch.randn(8, 4), torch.randn(4, 4), torch.arange(8) % 4
     return bool(arcface(x, w, y, 8.0, 0.5) > arcface(x, w, y, 8.0, 0.0))
@@ -70,84 +85,95 @@ def only_different(arcface):
     return bool((arcface(x, w, y, 8.0, 0.5) - arcface(x, w, y, 8.0, 0.0)).abs() > 1e-3)
 
 
+def my_arcface(x, w, y, s, m):
+    return head_with(w, s, m)(x, y)
+
+
+def by_comparison(arcface):
+    """With another implementation, which may have the same bug."""
+    torch.manual_seed(3)
+    x, w, y = 3 * torch.randn(32, 16), torch.randn(8, 16), torch.arange(32) % 8
+    x = x[(keep := (F.normalize(x) @ F.normalize(w).T)[range(32), y] > -0.5)]
+    return torch.allclose(arcface(x, w, y[keep], 8.0, 0.4), my_arcface(x, w, y[keep], 8.0, 0.4), rtol=1e-4)
+
+
 def also_beyond_pi(arcface):
-    """Asks for one rule where implementations may differ: x opposite to its centre, "mm"."""
-    eye = torch.eye(2, dtype=torch.float64)
+    """Asks for one rule where implementations may differ: x opposite to its class direction, "mm"."""
     beyond = math.log1p(math.exp(1 + 0.5 * math.sin(0.5)))
-    got = arcface(-eye[:1], eye, torch.tensor([0]), 1.0, 0.5)
-    return math.isclose(got.item(), beyond, rel_tol=1e-4) and by_a_value_at_the_centre(arcface)
+    got = arcface(-EYE[:1], EYE, torch.tensor([0]), 1.0, 0.5)
+    return math.isclose(got.item(), beyond, rel_tol=1e-4) and in_the_plane(arcface)
 
 
 def bit_by_bit(arcface):
     """No tolerance: the last digits of a right implementation differ from those by hand."""
     w = torch.tensor([[0.3, 0.7, 0.2], [0.9, -0.4, 0.5]], dtype=torch.float64)
-    head = ArcFace(3, 2, scale=4.0, margin=0.5)
-    head.weight.data = w.float()
-    y = torch.tensor([0])
-    x = torch.tensor([[0.2, 0.9, -0.3]], dtype=torch.float64)
-    return arcface(x, w, y, 4.0, 0.5).item() == head(x.float(), y).item()
+    x, y = torch.tensor([[0.2, 0.9, -0.3]], dtype=torch.float64), torch.tensor([0])
+    return arcface(x, w, y, 4.0, 0.5).item() == head_with(w.float(), 4.0, 0.5)(x.float(), y).item()
 
 
 def so_large_a_scale(arcface):
-    """At s = 2000 the loss of x on its own centre is 0 whatever the bug."""
-    eye = torch.eye(2, dtype=torch.float64)
-    return arcface(eye[:1], eye, torch.tensor([0]), 2000.0, 0.5).item() == 0.0
+    """At s = 2000 the loss of x on its own class direction is 0 whatever the bug."""
+    return arcface(EYE[:1], EYE, torch.tensor([0]), 2000.0, 0.5).item() == 0.0
+
+
+# ---- ex3: a continuous, falling rule beyond π -----------------------------------------------------------------------
+
+
+def rule(beyond_pi):
+    return lambda cos, m: ArcFace(2, 2, margin=m, beyond_pi=beyond_pi).target(cos, ())
+
+
+def steeper(cos, m):
+    return torch.where(cos > -math.cos(m), rule("plain")(cos, m), 3 * (cos + math.cos(m)) - 1)
+
+
+def with_clamp(cos, m):
+    return cos * math.cos(m) - (1 - cos * cos).clamp(min=1e-12).sqrt() * math.sin(m)
+
+
+def joined(up_to_pi, beyond):
+    return lambda c, m: torch.where(c > -math.cos(m), up_to_pi(c, m), beyond(c, m))
+
+
+def falling(cos, m):
+    return cos - 1 + math.cos(m)
 
 
 RIGHT = {
-    "ex1": [with_clamp, with_two_wheres, with_atan2],
-    "ex2": [by_a_value_at_the_centre, by_comparison],
-    "ex3": [linear, steeper],
+    "ex1": [class_by_class],
+    "ex2": [in_the_plane, with_numpy],
+    "ex3": [rule("linear"), steeper],
 }
 WRONG = {
     "ex1": [
-        (lambda c, m: (c.clamp(-1, 1).acos() + m).cos(), "gradient there is"),
-        (
-            lambda c, m: (c := c.clamp(-1, 1)) * m.cos() - torch.where(c.abs() < 1, (1 - c * c).sqrt(), 0.0) * m.sin(),
-            "gradient there is",
-        ),
-        (lambda c, m: c * m.cos() - (1 - c * c).sqrt() * m.sin(), "nan"),
-        (lambda c, m: with_clamp(c, -m), "sign"),
-        (lambda c, m: with_clamp(c, m.deg2rad()), "degrees"),
-        (lambda c, m: c * m.cos() - (1 - c.clamp(-1, 1) ** 2) * m.sin(), "root is missing"),
-        (lambda c, m: c.clamp(-1, 1) - m, "CosFace"),
-        (lambda c, m: (c.clamp(-1 + 1e-7, 1 - 1e-7).acos() + m).cos(), "small constant"),
-        (lambda c, m: (c := c.clamp(-1, 1)) * m.cos() - (1 - c * c + 1e-6).sqrt() * m.sin(), "small constant"),
-        (lambda c, m: c + (with_clamp(c, m) - c).detach(), "sin(θ+m)/sin θ"),
-        (lambda c, m: with_clamp(c, m).detach(), "no gradient"),
+        (by_autograd, "autograd"),
+        (by_differences, "expected"),
+        (lambda *inputs: class_by_class(*inputs) * (1 + 1e-8), "expected"),
+        (partial(_by_hand, slip=""), "0 divided by 0"),
+        (lambda x, w, y, s, m: my_arcface(x[None], w, torch.tensor([y]), s, m), "shape"),
     ],
     "ex2": [
         (lambda arcface: True, "never reaches"),
         (lambda arcface: False, "rejects a right implementation"),
         (only_larger, "lets this bug pass"),
         (only_different, "lets this bug pass"),
+        (lambda arcface: in_the_plane(arcface, theta=0.0), "cos(θ - m)"),
+        (lambda arcface: in_the_plane(arcface, length=1.0), "divided by its norm"),
+        (by_comparison, "asks my_arcface"),
         (also_beyond_pi, "beyond θ + m = π does nothing special: does it stay"),
         (bit_by_bit, "allow a tolerance"),
         (so_large_a_scale, "large s"),
         (lambda arcface: 0.7, "True or False"),
     ],
     "ex3": [
-        (lambda c, m: ArcFace(2, 2, margin=m, beyond_pi="plain").target(c, ()), "rises"),
-        (lambda c, m: ArcFace(2, 2, margin=m, beyond_pi="mm").target(c, ()), "jumps by -"),
-        (lambda c, m: ArcFace(2, 2, margin=m, beyond_pi="clip").target(c, ()), "flat"),
-        (lambda c, m: torch.where(c > -math.cos(m), with_clamp(c, torch.tensor(m)), c), "jumps by +"),
+        (rule("plain"), "rises"),
+        (rule("mm"), "jumps by -"),
+        (rule("clip"), "flat"),
+        (joined(with_clamp, lambda c, m: c), "jumps by +"),
         (lambda c, m: CosFace(2, 2, margin=m).target(c, ()), "must stay cos(θ + m)"),
-        (lambda c, m: linear(c, m).detach(), "no gradient"),
-        (
-            lambda c, m: torch.where(c > -math.cos(m), (c.acos() + m).cos(), c - 1 + math.cos(m)),
-            "gradient at c = 1 is",
-        ),
-        (
-            lambda c, m: torch.where(
-                c > -math.cos(m), c * math.cos(m) - (1 - c * c).sqrt() * math.sin(m), c - 1 + math.cos(m)
-            ),
-            "gradient at c = 1 is",
-        ),
-        (
-            lambda c, m: torch.where(
-                c > -math.cos(m), with_clamp(c, torch.tensor(m)), c - 1 + math.cos(m) - 0 * (1 + c).sqrt()
-            ),
-            "gradient at c = -1 is",
-        ),
+        (lambda c, m: rule("linear")(c, m).detach(), "no gradient"),
+        (joined(lambda c, m: (c.acos() + m).cos(), falling), "c = 1 is"),
+        (joined(lambda c, m: c * math.cos(m) - (1 - c * c).sqrt() * math.sin(m), falling), "c = 1 is"),
+        (joined(with_clamp, lambda c, m: falling(c, m) - 0 * (1 + c).sqrt()), "c = -1 is"),
     ],
 }
