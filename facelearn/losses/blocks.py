@@ -147,9 +147,3 @@ def same_class(labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     first, size = (sizes.cumsum(0) - sizes)[classes, None], sizes[classes, None]  # (B, 1)
     positions = torch.where(k < size, together[(first + k).clamp(max=len(labels) - 1)], itself)  # (B, P)
     return classes, positions, positions != itself
-
-
-def masked_logsumexp(values: Tensor, mask: Tensor) -> Tensor:
-    """The log-sum-exp of each row's entries in `mask`. A row without any gives a finite number without meaning."""
-    some = mask.any(1, keepdim=True)
-    return values.where(mask, -torch.inf).where(some, 0.0).logsumexp(1)

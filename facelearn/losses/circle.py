@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.distributed import ProcessGroup
 
 from facelearn.losses.base import POSITIVE, Common, Loss, Rule
-from facelearn.losses.blocks import masked_logsumexp, per_anchor
+from facelearn.losses.blocks import per_anchor
 from facelearn.losses.margin import unit
 
 
@@ -71,3 +71,9 @@ class Circle(Loss):
         both = masked_logsumexp(pull, present) + masked_logsumexp(push, negative)  # (b,)
         counted = present.any(1) & negative.any(1)
         return torch.where(counted, -F.logsigmoid(-both), 0.0), counted
+
+
+def masked_logsumexp(values: Tensor, mask: Tensor) -> Tensor:
+    """The log-sum-exp of each row's entries in `mask`. A row without any gives a finite number without meaning."""
+    some = mask.any(1, keepdim=True)
+    return values.where(mask, -torch.inf).where(some, 0.0).logsumexp(1)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from facelearn.losses.base import POSITIVE, Rule
-from facelearn.losses.margin import Frame, MarginHead, most_precise, unit
+from facelearn.losses.margin import Frame, MarginHead
 from facelearn.losses.parallel import everywhere
 
 
@@ -68,21 +68,21 @@ class CircleFace(MarginHead):
         return self.gamma * pace * (cos - self.margin)
 
     def compare(
-        self, embeddings: Tensor, x: Tensor, weight: Tensor, own: Tensor, rows: tuple[Tensor, ...]
+        self, x: Tensor, precise: Tensor, weight: Tensor, own: Tensor, rows: tuple[Tensor, ...]
     ) -> tuple[Tensor, ...]:
-        target_cos, rest, hardest, logit = super().compare(embeddings, x, weight, own, rows)
-        return target_cos, rest + self.correction_in_float64(rest.detach(), hardest, logit, embeddings, weight)
+        target_cos, rest, hardest, logit = super().compare(x, precise, weight, own, rows)
+        return target_cos, rest + self.correction_in_float64(rest.detach(), hardest, logit, precise, weight)
 
     @torch.no_grad()
     def correction_in_float64(
-        self, rest: Tensor, hardest: Tensor, logit: Tensor, embeddings: Tensor, weight: Tensor
+        self, rest: Tensor, hardest: Tensor, logit: Tensor, precise: Tensor, weight: Tensor
     ) -> Tensor:
         """What to add to `rest` after computing the cosine with the hardest wrong class again, in float64.  (B,)
 
         γ = 256 makes of its rounding to float32 an error of 1.5e-5 of the loss. With process groups every rank corrects
         its own hardest class; the hardest of all is among them.
         """
-        cos = self.nearest_center(unit(most_precise(embeddings)), weight, hardest)[1].detach()  # no tangent either
+        cos = self.nearest_center(precise, weight, hardest)[1].detach()
         exact = self.others(cos, cos, ())
         gained = torch.where(logit > -torch.inf, (exact - rest).exp() - (logit.to(exact) - rest).exp(), 0.0)
         return everywhere(gained, self.process_group).log1p().to(rest)

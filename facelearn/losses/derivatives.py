@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -59,30 +58,16 @@ def refuse_second_order(why: str = "over a process group") -> None:
 
 
 def first_order(loss: Tensor) -> Tensor:
-    """`loss`, with first derivatives only."""
-    if not functional():
-        return FirstOrder.apply(loss)
-    from torch._C._functorch import TransformType, get_interpreter_stack
+    """`loss`, which now refuses any but first derivatives."""
+    if functional():
+        from torch._C._functorch import TransformType, get_interpreter_stack
 
-    transforms = get_interpreter_stack() or []
-    if sum(transform.key() != TransformType.Vmap for transform in transforms) > 1:
-        raise RuntimeError(f"torch.func: expected one derivative, a loss {CONSTANTS} has no second one")
+        transforms = get_interpreter_stack() or []
+        if sum(transform.key() != TransformType.Vmap for transform in transforms) > 1:
+            raise RuntimeError(f"torch.func: expected one derivative, a loss {CONSTANTS} has no second one")
+    elif loss.requires_grad:
+        loss.register_hook(lambda _: refuse_second_order(CONSTANTS))
     return loss
-
-
-class FirstOrder(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, loss: Tensor) -> Tensor:
-        return loss.view_as(loss)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        refuse_second_order(CONSTANTS)
-        return gradient
-
-    @staticmethod
-    def jvp(ctx: Any, tangent: Tensor) -> Tensor:
-        return tangent.view_as(tangent)
 
 
 def with_graph(

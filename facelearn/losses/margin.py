@@ -132,11 +132,11 @@ class MarginHead(Classifier):
     # --- what stays -----------------------------------------------------------------------------------------------
 
     def per_sample(self, embeddings: Tensor, labels: Tensor) -> Tensor:
-        x = unit(embeddings)  # (B, d)
+        x, precise = unit(embeddings), unit(most_precise(embeddings.detach()))  # (B, d)
         weight, own = self.classes(labels)  # (n·K, d), (B,)
-        exact = self.target_cosine_in_float64(embeddings, weight, own)  # (B,)
+        exact = self.target_cosine_in_float64(precise, weight, own)  # (B,)
         rows = self.observed_rows(embeddings, exact)
-        target_cos, rest, *sums = self.compare(embeddings, x, weight, own, rows)  # (B,) each
+        target_cos, rest, *sums = self.compare(x, precise, weight, own, rows)  # (B,) each
         target = self.target(with_value(target_cos, exact), (*rows, *sums))  # (B,)
         return cross_entropy(self.scale * target, rest).to(embeddings.dtype)
 
@@ -150,9 +150,9 @@ class MarginHead(Classifier):
         return (self.weight, own) if self.sample_rate == 1 or not self.training else self.sampled(own)
 
     @torch.no_grad()
-    def target_cosine_in_float64(self, embeddings: Tensor, weight: Tensor, own: Tensor) -> Tensor:
+    def target_cosine_in_float64(self, precise: Tensor, weight: Tensor, own: Tensor) -> Tensor:
         """cos θ_y without the rounding of float32, which changes an angle near 0 by up to 3e-4.  (B,)"""
-        return self.own_class(unit(most_precise(embeddings)), weight, own)[1].detach()  # no tangent either
+        return self.own_class(precise, weight, own)[1].detach()  # without forward-mode derivatives, too
 
     def observed_rows(self, embeddings: Tensor, target_cos: Tensor) -> tuple[Tensor, ...]:
         """First `observe`, if training; then `rows`."""
@@ -162,12 +162,12 @@ class MarginHead(Classifier):
         return self.rows(embeddings, target_cos)
 
     def compare(
-        self, embeddings: Tensor, x: Tensor, weight: Tensor, own: Tensor, rows: tuple[Tensor, ...]
+        self, x: Tensor, precise: Tensor, weight: Tensor, own: Tensor, rows: tuple[Tensor, ...]
     ) -> tuple[Tensor, ...]:
         """cos θ_y, `rest` and the sums of `row_sums`, (B,) each; from the whole (B, C) matrix, or tile by tile.
 
         Args:
-            embeddings, x: as they came, and as unit vectors.
+            x, precise: unit embeddings, and the same in float64 for who has to correct something.
             weight, own: see `classes`.
         """
         n = len(weight) // self.num_subcenters

@@ -10,8 +10,11 @@ from torch import Tensor
 from torch.distributed import ProcessGroup
 
 from facelearn.losses.base import POSITIVE, Common, Loss
-from facelearn.losses.blocks import masked_logsumexp, per_anchor
+from facelearn.losses.blocks import per_anchor
 from facelearn.losses.margin import unit
+
+#: a logit that adds nothing to any sum; finite, so that a row of nothing else has a gradient of 0 and not of NaN
+NOTHING = -1e30
 
 
 class SupCon(Loss):
@@ -59,10 +62,9 @@ class SupCon(Loss):
     def terms(self, s: Tensor, positives: Tensor, present: Tensor, negative: Tensor) -> tuple[Tensor, Tensor]:
         """From the similarities of some anchors with all samples, see `Terms`.  (b, B) -> (b,), (b,)"""
         logits = s / self.temperature  # (b, B)
-        own = logits.gather(1, positives)  # (b, P)
-        to_own, to_others = masked_logsumexp(own, present), masked_logsumexp(logits, negative)  # (b,)
+        own = logits.gather(1, positives).where(present, NOTHING)  # (b, P)
+        to_own, to_others = own.logsumexp(1), logits.where(negative, NOTHING).logsumexp(1)  # (b,)
         # log Σ_a - own = (log Σ_p - own) + log(1 + Σ_n / Σ_p): no difference of nearly equal numbers in a small loss
         among_own = torch.where(present, to_own[:, None] - own, 0.0).sum(1) / present.sum(1).clamp(min=1)
-        against_others = torch.where(negative.any(1), F.softplus(to_others - to_own), 0.0)
         counted = present.any(1)
-        return torch.where(counted, among_own + against_others, 0.0), counted
+        return torch.where(counted, among_own + F.softplus(to_others - to_own), 0.0), counted
