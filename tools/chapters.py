@@ -304,7 +304,7 @@ class Chapter(Page):
         last = self.prose_of("You will be able to").strip().split("\n\n")[-1]
         found = re.match(r"(?:You need|[一-鿿]{2,8}：)\s*(.+?)[.。](?=[^.。]*?(\d+)\s*(?:minutes|分钟))", last, re.S)
         if not found:
-            expected = {"en": "`You need ... About 60 minutes.`", "zh": "`需要先了解：……。约 60 分钟。`"}[self.language]
+            expected = {"en": "`You need ... About 60 minutes.`", "zh": "`需要的基础：……。约 60 分钟。`"}[self.language]
             raise Failed(f"{self.where}: goals: found as last paragraph {last[:60]!r}, expected {expected}")
         return found
 
