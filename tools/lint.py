@@ -366,7 +366,7 @@ NOT_YET: dict[str, set[str]] = {
     "01_verification": {"short"},
     "03_softmax": {"short"},
     "06_center": {"short", "printed"},
-    "13_margins": {"short", "code_width", "printed", "hints", "quiz_check", "disagreements"},
+    "13_margins": {"short", "printed"},
 }
 
 

@@ -1,9 +1,9 @@
 """The poster of chapter 13: where a class ends, for six losses on the same axes, drawn twice.
 
-For a sample of class 1, at the angles θ1 and θ2 from its own centre and from another: f(θ1) is its target logit and
-N(θ2) the other logit, both over s. "As the papers draw it" is f = N_hard, N_hard being the formula for hard negatives.
-"Where the logits tie" is f = N, with the formula that the loss really takes at that point. Every number comes from the
-classes of `facelearn.losses`.
+For a sample of class 1, at the angles θ1 and θ2 from its own class direction and from another: f(θ1) is its target
+logit and N(θ2) the other logit, both over s. "As the papers draw it" is f = N_hard, N_hard being the formula for hard
+negatives. "Where the logits tie" is f = N, with the formula that the loss really takes at that point. Every number
+comes from the classes of `facelearn.losses`.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ PLACES: dict[bool, dict[str, tuple[float, float, float]]] = {
 def curve(head: MarginHead, drawn: bool) -> tuple[Tensor, Tensor]:
     """The boundary in degrees, θ1 and θ2, from where it leaves the axis θ1 = 0.  (n,), (n,)"""
     low, high = torch.zeros(1, dtype=torch.float64), torch.full((1,), math.pi / 2, dtype=torch.float64)
-    for _ in range(40):  # the smallest θ2 against which a sample on its own centre wins
+    for _ in range(40):  # the smallest θ2 against which a sample on its own class direction wins
         middle = (low + high) / 2
         enough = wins(head, torch.zeros_like(middle), middle, drawn=drawn)
         low, high = torch.where(enough, low, middle), torch.where(enough, middle, high)
@@ -178,13 +178,13 @@ def poster() -> Figure:
         ax = fig.add_subplot(top[0, column])
         plane(ax, drawn)
         ax.set_title(title, fontsize=20, fontweight="bold", pad=12)
-        ax.set_xlabel(r"$\theta_1$ to the own centre", fontsize=17)
+        ax.set_xlabel(r"$\theta_1$ to the own class", fontsize=17)
         ax.plot(60, 60 + math.degrees(MARGIN), "o", color="white", markeredgecolor="#222222", markersize=9, zorder=5)
         ax.text(4, 113, "class 1 wins", fontsize=16, color="#555555")
         if column:
             ax.set_yticklabels([])
         else:
-            ax.set_ylabel(r"$\theta_2$ to the other centre", fontsize=17)
+            ax.set_ylabel(r"$\theta_2$ to the other class", fontsize=17)
     note = (
         f"ArcFace with m = {MARGIN} (radians); SphereFace and CosFace are matched to it\n"
         f"at $\\theta_1$ = 60° (ring). t = {EMPHASIS}. Softmax: weights of equal length."

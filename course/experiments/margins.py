@@ -8,15 +8,21 @@ are those of `experiments/faces.py`; the claims are measured on the split "open"
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import matplotlib.pyplot as plt
+import pandas as pd
 import torch
+import torch.nn.functional as F
 from experiments import faces, protocol
 from experiments.faces import Setting, Trained, angles, measure, paired, rows
+from matplotlib.figure import Figure
+from torch import Tensor
 
+from facelearn import figures, lesson
 from facelearn.losses import MarginHead, build
 from facelearn.training import embed
 
@@ -103,6 +109,92 @@ def push(trained: Trained, wanted: Setting) -> tuple[float, float]:
     logits = SCALE * cos.scatter(1, own, target[:, None])
     p = logits.softmax(1).gather(1, own)
     return float(1 - p.mean()), float((logits.argmax(1) == shown.labels).double().mean())
+
+
+# ---- what the chapter reads off its tables, and its figures ---------------------------------------------------------
+
+
+def kinds(table: pd.DataFrame) -> pd.DataFrame:
+    """A row for each kind matched at 60 degrees: means over seeds in percent and degrees; EER against ArcFace's."""
+    found = []
+    for loss in ("normface", *KINDS):
+        ours = rows(table, setting(loss))
+        rates = [f"{100 * ours[name].mean():.2f}" for name in ("eer", "tar_1e3")]
+        gap = 100 * paired(table, "eer", setting(loss), setting("arcface"))
+        against = "" if loss == "arcface" else f"{gap.mean():+.2f} ± {lesson.interval(gap).half_width:.2f}"
+        found.append((figures.NAMES[loss], *rates, f"{ours['target_angle'].mean():.0f}°", against))
+    return pd.DataFrame(found, columns=["loss", "EER", "TAR@1e-3", "angle", "EER - ArcFace's"])
+
+
+def elsewhere(table: pd.DataFrame) -> pd.DataFrame:
+    """SphereFace and CosFace matched at 60 and at 30 degrees: EER against ArcFace's in points, training accuracy."""
+    found = []
+    for loss in ("sphereface", "cosface"):
+        for at in (AT, SETTINGS["also_matched_at"]):
+            gap = 100 * paired(table, "eer", setting(loss, at=at), setting("arcface"))
+            accuracy = rows(table, setting(loss, at=at))["train_accuracy"].mean()
+            margin = next(iter(matched(loss, at).values()))
+            words = f"{gap.mean():+.2f} ± {lesson.interval(gap).half_width:.2f}"
+            found.append((figures.NAMES[loss], f"{at}°", f"{margin:.2f}", words, f"{accuracy:.0%}"))
+    return pd.DataFrame(found, columns=["loss", "matched at", "margin", "EER - ArcFace's", "train accuracy"])
+
+
+def slide(target: Callable[[Tensor], Tensor], scale: float, steps: int = 400, classes: int = 300) -> Tensor:
+    """Angles (steps + 1, 2) in degrees of two samples that start at 85 and 40 degrees and follow the loss.
+
+    All rivals stand at 90 degrees and stay there; a step moves θ by 0.02 times the pull over s.
+    """
+    theta, path = torch.tensor([85.0, 40.0]).double().deg2rad(), []
+    for _ in range(steps + 1):
+        path.append(theta.rad2deg())
+        theta = theta.clamp(min=1e-3).requires_grad_()
+        loss = F.softplus(math.log(classes - 1) - scale * target(theta.cos())).sum()
+        (slope,) = torch.autograd.grad(loss, theta)
+        theta = (theta - 0.02 / scale * slope).detach()
+    return torch.stack(path)
+
+
+def draw_slides(targets: dict[str, Callable[[Tensor], Tensor]], scales: Sequence[float] = (8, 64)) -> Figure:
+    """`slide` for each target and scale."""
+    fig, axes = plt.subplots(1, len(scales), figsize=(8.6, 3.4), sharey=True)
+    for ax, scale in zip(axes, scales, strict=True):
+        for stem, target in targets.items():
+            for path in slide(target, scale).unbind(1):
+                ax.plot(path, **figures.line(stem))
+        ax.set(title=f"s = {scale}", xlabel="step", xlim=(0, 400), yticks=range(0, 91, 15))
+    axes[0].set_ylabel(r"target angle $\theta$ (degrees)")
+    lines = axes[0].get_lines()[::2]
+    fig.legend(lines, [figures.NAMES[stem] for stem in targets], loc="outside upper center", ncols=len(targets))
+    return fig
+
+
+def draw_asked(members: dict[str, tuple[float, float, float]], at: float, margin: float) -> Figure:
+    """The margin in degrees that each member (m1, m2, m3) asks for, against the angle; a ring where they meet."""
+    theta1 = torch.linspace(0, math.pi / 2, 181, dtype=torch.float64)
+    fig, ax = plt.subplots(figsize=(6.4, 3.5))
+    for stem, (m1, m2, m3) in members.items():
+        theta2 = ((m1 * theta1 + m2).cos() - m3).acos()
+        ax.plot(theta1.rad2deg(), (theta2 - theta1).rad2deg(), **figures.line(stem))
+    ax.plot(at, math.degrees(margin), "o", color="white", markeredgecolor="#222222", markersize=8, zorder=5)
+    ax.set(xlabel=r"$\theta_1$ (degrees)", ylabel="margin asked for (degrees)", xticks=range(0, 91, 15), ylim=(0, 62))
+    ax.legend(ncols=2)
+    return fig
+
+
+def draw_gains(table: pd.DataFrame) -> Figure:
+    """EER of each kind less NormFace's, a dot per seed; right of the line with the derivative of CosFace."""
+    arms = [(loss, False) for loss in KINDS] + [("sphereface", True), ("arcface", True)]
+    fig, ax = plt.subplots(figsize=(7.2, 3.5))
+    for place, (loss, detached) in enumerate(arms):
+        values = 100 * paired(table, "eer", setting(loss, detached=detached), setting("normface"))
+        spread = lesson.interval(values)
+        figures.seeds(ax, place, values, spread.low, spread.high, figures.colour(loss), aside=0.15)
+    ax.axhline(0, color="#333333", linewidth=1)
+    ax.axvline(3.5, color="#999999", linewidth=1, linestyle=":")
+    names = [figures.NAMES[loss].replace(" ", "\n") + "\nderivative 1" * detached for loss, detached in arms]
+    ax.set(xticks=range(len(arms)), ylabel="EER, difference to\nno margin (points)", xlim=(-0.5, 5.6))
+    ax.set_xticklabels(names, fontsize=9)
+    return fig
 
 
 def assets(folder: Path) -> None:
