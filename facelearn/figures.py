@@ -226,6 +226,20 @@ def face_strip(rows: Sequence[Any], titles: Sequence[str] = ()) -> Figure:
     return fig
 
 
+def det(ax: Axes, far: Any, frr: Any, **style: Any) -> None:
+    """The detection error trade-off: FRR against FAR, both on the scale of normal deviates (scikit-learn draws it).
+
+    far, frr: (T,), as `roc.far` and `1 - roc.tar` of a result; normal scores of two kinds give a straight line. Source:
+    Martin et al., Eurospeech 1997. `style` goes to the line; points with a rate of 0 or 1 lie at infinity.
+
+        >>> figures.det(ax, result.roc.far, 1 - result.roc.tar, **figures.line("arcface"))
+    """
+    from sklearn.metrics import DetCurveDisplay
+
+    DetCurveDisplay(fpr=np.asarray(far), fnr=np.asarray(frr)).plot(ax, **style)
+    ax.set(xlabel="false accept rate", ylabel="false reject rate")
+
+
 # ---- petals: features in the plane (chapters on 2-D features) ----------------------------------------------------
 
 # Ten classes that protan, deutan and tritan readers can tell apart (Paul Tol's "muted" scheme and a grey); every

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from matplotlib import pyplot as plt
 from PIL import Image
+from scipy.stats import norm
 
 from facelearn import figures
 
@@ -173,3 +174,17 @@ def test_gif_refuses_frames_of_two_sizes(tmp_path):
     with pytest.raises(ValueError, match="at least one"):
         figures.save_gif(tmp_path / "a.gif", grow, [])
     assert not list(tmp_path.iterdir())
+
+
+def test_normal_scores_are_a_straight_line_in_a_det_plot():
+    """FAR = Φ(-t), FRR = Φ(t - 2): on normal deviates y = -x - 2."""
+    t = np.linspace(-1, 3, 41)
+    fig, ax = plt.subplots()
+    figures.det(ax, norm.cdf(-t), norm.cdf(t - 2), color="#333333", label="normal")
+    (line,) = ax.get_lines()
+    x, y = line.get_data()
+    np.testing.assert_allclose(y, -x - 2, atol=1e-12)
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("false accept rate", "false reject rate")
+    figures.det(ax, np.array([0.0, 0.1, 1.0]), np.array([1.0, 0.2, 0.0]))  # the ends of a ROC lie at infinity
+    assert np.isfinite(ax.get_xlim()).all()
+    plt.close(fig)
