@@ -254,9 +254,9 @@ class VerificationResult:
         far = 1e-3 it lets through half of what was allowed on new pairs, and rejects twice as many genuine ones.
         Scores that another program computes in float32 differ by about 1e-7 from these.
 
-        Elsewhere: bob.measure 6.1.1 (`far_threshold`) gives the same; pyeer 0.5.6 (FMR10, FMR100, ...) takes the nearest
-        rate, which may lie above the one asked for; facenet's and insightface's `val` interpolates a threshold on a
-        grid with SciPy's `interp1d(kind="slinear")`, which raises where a rate repeats (SciPy 1.9.3 to 1.17.1).
+        Elsewhere: bob.measure 6.1.1 (`far_threshold`) gives the same; pyeer 0.5.6 (FMR10, FMR100, ...) takes the
+        nearest rate, which may lie above the one asked for; facenet's and insightface's `val` interpolates a threshold
+        on a grid with SciPy's `interp1d(kind="slinear")`, which raises where a rate repeats (SciPy 1.9.3 to 1.17.1).
         """
         self._check_far(far, warn=True)
         return self._ranking.lowest_threshold(far)
