@@ -20,6 +20,8 @@ from facelearn.losses.derivatives import first_order, functional, state_kept, tr
 from facelearn.losses.parallel import OwnValues, all_or_none, gather_labels, gather_samples, samples_of_rank
 
 REDUCTIONS = ("mean", "sum", "none")
+#: settings that the shapes of parameters follow from
+SIZES = ("embedding_dim", "num_classes", "num_subcenters", "covariance")
 
 
 class Rule(NamedTuple):
@@ -131,6 +133,8 @@ class Loss(nn.Module):
             allowed = False
         if not allowed:
             raise ValueError(f"{name}={value!r}: expected {rule.words}")
+        if name in SIZES and vars(self).get(name, value) != value:
+            raise ValueError(f"{name}={value!r}: expected {vars(self)[name]!r}, which parameters were made for")
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         all_or_none(lambda: self.check(embeddings, labels), embeddings, self.process_group, self.validate)

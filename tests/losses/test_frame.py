@@ -490,6 +490,22 @@ def test_bad_settings_are_refused_by_name(make, named):
         make()
 
 
+@pytest.mark.parametrize(
+    ("stem", "name", "other"),
+    [
+        ("arcface", "num_classes", 7), ("softmax", "embedding_dim", 9), ("subcenter_arcface", "num_subcenters", 2),
+        ("center", "num_classes", 4), ("lgm", "covariance", "identity"),
+    ],
+)  # fmt: skip
+def test_sizes_stay_those_that_parameters_were_made_for(stem, name, other):
+    loss = losses.build(stem, 8, 5)
+    before = getattr(loss, name)
+    with pytest.raises(ValueError, match=f"^{name}={other!r}: expected {before!r}, which parameters were made for"):
+        setattr(loss, name, other)
+    setattr(loss, name, before)
+    assert getattr(loss, name) == before
+
+
 def example(stem):
     """A loss of that stem, and its positional arguments."""
     kind = losses.REGISTRY[stem]
