@@ -192,7 +192,7 @@ class TestInABrowser:
                 assert min(row["left"], row["top"]) >= 0, where
                 assert row["right"] <= 1280, where
                 assert row["bottom"] <= 700, where
-                assert row["letters"] >= {"PRE": 15, "TD": 20, "TH": 20, "svg": 19}.get(row["tag"], 30), where
+                assert row["letters"] >= {"PRE": 15, "svg": 19}.get(row["tag"], 28), where
                 assert row["tag"] != "IMG" or row["bottom"] - row["top"] > 250, where
 
     def test_what_sticks_out_is_seen(self, browser, tmp_path):
