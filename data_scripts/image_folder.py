@@ -131,7 +131,8 @@ def prepare(report: Report, source: Path, target: Path, size: int | None, landma
     points = None if landmarks is None else read_landmarks(landmarks)
     lost = [name.as_posix() for name in chosen if points is not None and name.as_posix() not in points]
     if lost:
-        raise Stop(f"{landmarks}: found no line for {lost[0]} ({len(lost):,} are missing), expected one for each image")
+        missing = f"{', '.join(lost[:3])} ({len(lost):,} are missing)"
+        raise Stop(f"{landmarks}: found no line for {missing}, expected one for each image")
     if source.resolve() == (target / "images").resolve():
         raise Stop(f"{source}: found the folder that --to {target} writes to, expected another one")
     settings = {"source": source.resolve().name, "size": size, "least": least, "landmarks": digest(landmarks)}
@@ -142,7 +143,8 @@ def prepare(report: Report, source: Path, target: Path, size: int | None, landma
         for name in _fetch.progress(chosen, "writing"):
             path = target / "images" / name.with_suffix(".png")
             if not path.is_file():
-                _fetch.write(path, converted(source / name, size, points and points[name.as_posix()]))
+                where = f"{landmarks}: {name.as_posix()}"
+                _fetch.write(path, converted(source / name, size, points and points[name.as_posix()], where))
                 new += 1
     there = f", {len(chosen) - new:,} were there already" if new < len(chosen) else ""
     gone = f", {removed:,} that the source no longer has removed" if removed else ""
@@ -179,16 +181,19 @@ def renew(target: Path, settings: dict[str, Any], now: dict[str, str]) -> int:
     return removed
 
 
-def converted(path: Path, size: int | None, points: Any) -> bytes:
-    """The image as PNG: aligned where there are landmarks, else its middle square, resized with antialiasing."""
-    from PIL import Image, ImageOps
+def converted(path: Path, size: int | None, points: Any, where: str) -> bytes:
+    """The image as PNG: aligned where there are landmarks, else its middle square, resized with antialiasing.
+
+    where: of the landmarks, for an error.
+    """
+    from PIL import Image
 
     from facelearn.data.align import align_image
     from facelearn.data.files import open_image
 
-    image = ImageOps.exif_transpose(open_image(path.read_bytes(), str(path)))  # cameras store turned pictures lying
+    image = open_image(path.read_bytes(), str(path))
     if points is not None:
-        image = align_image(image, points)
+        image = align_image(image, points, where)
     elif size is not None:
         side = min(image.size)
         left, top = (image.width - side) // 2, (image.height - side) // 2

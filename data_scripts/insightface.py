@@ -18,6 +18,7 @@ Then:  facelearn.data.RecordIO("faces_emore/train.rec"), facelearn.data.Verifica
 from __future__ import annotations
 
 import sys
+import warnings
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # also when started as a script
@@ -105,15 +106,15 @@ def check_recordio(path: Path, everything: bool) -> str:
         chosen = sorted({i * number // min(number, SAMPLE) for i in range(min(number, SAMPLE))})
         for i in _fetch.progress(range(number) if everything else chosen, path.name):
             sizes.add(tuple(decode(records.record(i).data, f"{path}: image {i}").shape[1:]))
-        people, images = np.unique(records.labels.numpy(), return_counts=True)
-        classes = records.num_classes
+        with warnings.catch_warnings():  # of gaps, which the answer tells, too
+            warnings.simplefilter("ignore")
+            people, images = np.unique(records.labels.numpy(), return_counts=True)
+        classes, last = records.num_classes, records.names[-1]
     empty = classes - len(people)
-    if empty and not path.with_name("property").is_file():  # which may say that some have none
-        found = f"labels of {len(people):,} people, the largest {people[-1]}"
-        raise ValueError(f"{path}: found {found}, expected 0 to {len(people) - 1}")
     return (
         f"{number:,} images of {len(people):,} people ({images.min()} to {images.max()} each"
         + (f", {empty:,} of {classes:,} classes without any" if empty else "")
+        + (f", labels up to {last} with gaps, numbered anew by RecordIO" if int(last) >= classes else "")
         + f"); decoded {number if everything else len(chosen):,}, {described(sizes)}"
     )
 
@@ -144,7 +145,10 @@ def extract(rec: Path, target: Path) -> None:
         if images.exists() and not mark.is_file():
             raise Stop(f"{images}: found no {mark.name} beside it that says of which file; choose another --to")
         _fetch.write_record(mark, contents)  # before the first image: whoever goes on has to know of which file
-        labels, width = records.labels.tolist(), len(str(int(records.labels.max())))
+        with warnings.catch_warnings():  # of gaps: the folders have the labels of the file
+            warnings.simplefilter("ignore")
+            labels = [int(records.names[label]) for label in records.labels.tolist()]
+        width = len(str(max(labels)))
         for i in _fetch.progress(range(len(records)), "writing"):
             data = records.record(i).data
             path = images / f"{labels[i]:0{width}d}" / f"{int(records.keys[i]):08d}.{suffix(data, rec, i)}"

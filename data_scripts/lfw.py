@@ -132,7 +132,7 @@ def align_all(target: Path, source: Path, landmarks: Path) -> None:
             if name not in points:
                 raise ValueError(f"{landmarks}: found no line for {name}, expected one for each image of {source}")
             data = io.BytesIO()
-            image = align_image(open_image(file.data, file.where), points[name])
+            image = align_image(open_image(file.data, file.where), points[name], f"{landmarks}: {name}")
             image.save(data, "JPEG", quality=QUALITY, subsampling=0)
             (partial / name).parent.mkdir(exist_ok=True)
             (partial / name).write_bytes(data.getvalue())

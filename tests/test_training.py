@@ -217,6 +217,37 @@ def test_a_dataset_without_tensors_trains_the_same() -> None:
     assert_same(results[0], results[2])
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_image_that_cannot_be_used_is_one_line_with_its_file(workers: int, tmp_path: Path) -> None:
+    data, root = image_set(), tmp_path / "faces"
+    for k, (image, label) in enumerate(zip(data.images, data.labels.tolist(), strict=True)):
+        (root / f"p{label}").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image[0].numpy()).save(root / f"p{label}" / f"{k:02d}.png")
+    spoilt = root / "p1" / "33.png"
+    whole = spoilt.read_bytes()
+    for spoil, told in (
+        (lambda: spoilt.write_bytes(whole[:60]), "expected a whole image"),
+        (
+            lambda: Image.new("L", (9, 9)).save(spoilt),
+            "found 9x9 pixels .* expected 8x8 like the first image; give size=",
+        ),
+    ):
+        spoil()
+        with pytest.raises(ValueError, match=told) as caught:
+            fit(*build(), ImageFolder(root, channels=1), epochs=1, batch_size=16, device="cpu", workers=workers)
+        assert str(caught.value).startswith(f"{spoilt}: found ")
+        assert "\n" not in str(caught.value)
+
+
+def test_images_of_several_shapes_are_told() -> None:
+    mixed = TensorDataset(torch.rand(8, 1, 8, 8), torch.arange(8) % 4)
+    several = [*(mixed[i] for i in range(7)), (torch.rand(1, 9, 8), torch.tensor(3))]
+    with pytest.raises(
+        ValueError, match=r"data: found shapes \(1, .*\) as image \d and \(1, .*; expected images of one"
+    ):
+        fit(*build(), several, epochs=1, batch_size=8, device="cpu")
+
+
 def test_loader_processes_give_the_same_batches() -> None:
     results = []
     for workers in (0, 2):

@@ -6,6 +6,7 @@ raises `ValueError` with the file and where in it.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import lzma
 import os
@@ -17,7 +18,7 @@ from typing import Any, NamedTuple, Self, cast
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".pgm", ".ppm", ".bmp")
@@ -141,7 +142,7 @@ def _check_end(tar: tarfile.TarFile) -> None:
 
 
 def decode(data: bytes, where: str, *, channels: int = 3, size: Size = None) -> Tensor:
-    """An encoded image (JPEG, PNG, PGM/PPM, BMP) as uint8 `(channels, H, W)`, RGB or grey.
+    """An encoded image (JPEG, PNG, PGM/PPM, BMP) as uint8 `(channels, H, W)`, RGB or grey, upright as EXIF says.
 
     `size`: side, or (height, width), to which it is resized (Pillow's bilinear filter, which averages when it
     shrinks). ValueError, beginning with `where`, for anything that is not a whole image of 8 bits a channel.
@@ -150,7 +151,7 @@ def decode(data: bytes, where: str, *, channels: int = 3, size: Size = None) -> 
 
 
 def open_image(data: bytes, where: str, *, channels: int = 3) -> Image.Image:
-    """The decoded image in mode RGB or L. See `decode`."""
+    """The decoded image in mode RGB or L, upright. See `decode`."""
     if channels not in (1, 3):
         raise ValueError(f"channels: found {channels}, expected 1 or 3")
     try:
@@ -158,14 +159,31 @@ def open_image(data: bytes, where: str, *, channels: int = 3) -> Image.Image:
             width, height = image.size
             if width * height > MAX_PIXELS:
                 raise ValueError(f"{width} x {height} pixels, more than {MAX_PIXELS}")
-            if image.mode.startswith(("I", "F")):
-                raise ValueError(f"mode {image.mode}, more than 8 bits a channel")
-            return image.convert("RGB" if channels == 3 else "L")
+            if (depth := _depth(image, data)) > 8:
+                raise ValueError(f"{depth} bits a channel, more than 8")
+            return upright(image).convert("RGB" if channels == 3 else "L")
     except Image.UnidentifiedImageError:
         found = f"{len(data)} bytes that begin with {data[:8].hex() or 'nothing'}"
     except Exception as error:  # decoders raise nearly everything for damaged data
         found = str(error) or type(error).__name__
     raise ValueError(f"{where}: found {found}, expected a whole image (JPEG, PNG, PGM, PPM or BMP)")
+
+
+def _depth(image: Image.Image, data: bytes) -> int:
+    """Bits a channel in the file. Of coloured images Pillow keeps 8 without a word."""
+    if image.mode.startswith(("I", "F")):
+        return 16
+    if image.format == "PNG":
+        return data[24]  # after 8 bytes of signature, 8 of the first chunk's head, width and height
+    pixels = image.tile[0].args if image.format == "PPM" else None  # type: ignore[attr-defined]
+    return int(pixels[1]).bit_length() if isinstance(pixels, tuple) else 8  # the largest value, where it is not 255
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """The image, turned as its EXIF orientation says: cameras store a portrait lying, and how they were held."""
+    with contextlib.suppress(Exception):  # of a damaged note; whether the pixels are sound, their decoding says
+        ImageOps.exif_transpose(image, in_place=True)
+    return image
 
 
 def resize(image: Image.Image, size: Size) -> Image.Image:
@@ -183,6 +201,15 @@ def to_tensor(image: Image.Image) -> Tensor:
     return pixels[None] if pixels.ndim == 2 else pixels.permute(2, 0, 1).contiguous()
 
 
+def check_size(image: Tensor, first: torch.Size, where: str) -> None:
+    """ValueError, beginning with `where`, unless this image `(C, H, W)` has the size of the first."""
+    if image.shape != first:
+        found, expected = (f"{height}x{width}" for _, height, width in (image.shape, first))
+        raise ValueError(
+            f"{where}: found {found} pixels (height x width), expected {expected} like the first image; give size="
+        )
+
+
 def stack(images: Iterable[tuple[int, Tensor, str]], count: int, limit: int | None = None) -> Tensor:
     """uint8 `(count, C, H, W)` from (row, image `(C, H, W)`, where it comes from), each row once, in any order.
 
@@ -195,11 +222,7 @@ def stack(images: Iterable[tuple[int, Tensor, str]], count: int, limit: int | No
             if limit is not None and count * image.numel() > limit:
                 raise ValueError(f"{where}: found {count} x {image.numel()} bytes of pixels, expected at most {limit}")
             pixels = image.new_empty(count, *image.shape)
-        if image.shape != pixels.shape[1:]:
-            found, expected = (f"{height}x{width}" for _, height, width in (image.shape, pixels.shape[1:]))
-            raise ValueError(
-                f"{where}: found {found} pixels (height x width), expected {expected} like the first image; give size="
-            )
+        check_size(image, pixels.shape[1:], where)
         pixels[row] = image
     if pixels is None:
         raise ValueError("images: found none, expected at least one")

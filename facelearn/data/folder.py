@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from facelearn.data.files import IMAGE_SUFFIXES, MAX_BYTES, Size, decode, read_files, stack
+from facelearn.data.files import IMAGE_SUFFIXES, MAX_BYTES, Size, check_size, decode, read_files, stack
 from facelearn.data.image_set import ImageSet, to_float
 
 
@@ -24,7 +25,8 @@ class ImageFolder(Dataset[tuple[Tensor, int]]):
     which trains faster. size: side or (height, width) to resize to; channels: 3 (RGB) or 1 (grey).
 
     Hidden files, other files and files beside the subfolders are passed over. FileNotFoundError where `root` is no
-    folder, ValueError where it has no images so arranged, or, with its file, where one cannot be decoded.
+    folder, ValueError where it has no images so arranged, or, with its file, where one cannot be decoded or has another
+    size than the first.
     """
 
     def __init__(self, root: str | os.PathLike[str], *, size: Size = None, channels: int = 3) -> None:
@@ -46,13 +48,19 @@ class ImageFolder(Dataset[tuple[Tensor, int]]):
         return len(self.files)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        return to_float(self._image(index)), int(self.labels[index])
+        image = self._image(index)
+        check_size(image, self._first, str(self.root / self.files[index]))
+        return to_float(image), int(self.labels[index])
 
     def load(self, indices: Iterable[int] | None = None) -> ImageSet:
         """These images (by default all) in memory as bytes. ValueError where they differ in size."""
         chosen = list(range(len(self)) if indices is None else indices)
         images = ((row, self._image(index), str(self.root / self.files[index])) for row, index in enumerate(chosen))
         return ImageSet(stack(images, len(chosen)), self.labels[chosen])
+
+    @cached_property
+    def _first(self) -> torch.Size:
+        return self._image(0).shape
 
     def _image(self, index: int) -> Tensor:
         path = self.root / self.files[index]

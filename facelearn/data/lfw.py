@@ -209,12 +209,12 @@ def _load(source: PathLike, files: list[str], size: Size, landmarks: PathLike | 
             if points is not None:
                 if files[i] not in points:
                     raise ValueError(f"{landmarks}: found no line for {files[i]}, expected one for each image")
-                image = align_image(image, points[files[i]])
+                image = align_image(image, points[files[i]], f"{landmarks}: {files[i]}")
             yield i, to_tensor(resize(image, size)), file.where
         missing = [file for i, file in enumerate(files) if i not in found]
         if missing:
             count = f"{len(missing)} of {len(files)} are missing"
-            raise ValueError(f"{source}: found no {missing[0]} ({count}), expected all")
+            raise ValueError(f"{source}: found no {', '.join(missing[:3])} ({count}), expected all")
 
     return stack(images(), len(files))
 

@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from facelearn.data.files import Size, decode, stack
+from facelearn.data.files import Size, check_size, decode, stack
 from facelearn.data.image_set import ImageSet, to_float
 from facelearn.files import whole
 
@@ -56,8 +56,10 @@ class RecordIO(Dataset[tuple[Tensor, int]]):
     """The images of a RecordIO file by number; `set[i]` is `(float32 (3, H, W) in [-1, 1], int label)`.
 
     * `keys` int64 `(N,)`, rising: the key of each image; without `.idx`, its number in the order of the file
-    * `labels` int64 `(N,)`: the first label of each; the first use reads the head of every record
-    * `num_classes`: from the file `property` beside it, else the largest label plus 1
+    * `labels` int64 `(N,)`: the first label of each; the first use reads the head of every record. Where the labels of
+      the file leave gaps, as those of a part of a larger set do, and no file `property` beside it says how many classes
+      there are, they are numbered anew, 0, 1, ..., and a warning says so
+    * `num_classes`: from `property`, else the largest of `labels` plus 1; `names`: of each class, its label in the file
 
     rec: the `.rec`; idx: its index, by default the `.idx` beside it. Where there is none, the records are found by
     walking through the file, which takes a while for a large one. size: side or (height, width) to resize images to.
@@ -82,8 +84,9 @@ class RecordIO(Dataset[tuple[Tensor, int]]):
         return len(self.keys)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        image, label, _ = self._image(index)
-        return to_float(image), label
+        image, where = self._image(index)
+        check_size(image, self._first, where)
+        return to_float(image), int(self.labels[index])
 
     def record(self, index: int) -> Record:
         """Labels and encoded bytes of image `index`."""
@@ -92,25 +95,41 @@ class RecordIO(Dataset[tuple[Tensor, int]]):
     def load(self, indices: Iterable[int] | None = None) -> ImageSet:
         """These images (by default all) in memory as bytes. ValueError where they differ in size."""
         chosen = list(range(len(self)) if indices is None else indices)
-        labels = torch.empty(len(chosen), dtype=torch.int64)
-
-        def images() -> Iterator[tuple[int, Tensor, str]]:
-            for row, index in enumerate(chosen):
-                image, labels[row], where = self._image(index)
-                yield row, image, where
-
-        return ImageSet(stack(images(), len(chosen)), labels)
+        images = ((row, *self._image(index)) for row, index in enumerate(chosen))
+        return ImageSet(stack(images, len(chosen)), self.labels[chosen])
 
     @cached_property
     def labels(self) -> Tensor:
-        return torch.from_numpy(self._file.labels(self._offsets))
+        return self._numbered[0]
+
+    @cached_property
+    def names(self) -> list[str]:
+        return self._numbered[1] or [str(label) for label in range(self.num_classes)]
+
+    @cached_property
+    def _numbered(self) -> tuple[Tensor, list[str] | None]:
+        """The label of each image, and the names of the classes where they are numbered anew."""
+        given = self._file.labels(self._offsets)
+        people, labels = np.unique(given, return_inverse=True)
+        if len(people) > people[-1] or self.path.with_name("property").is_file():
+            return torch.from_numpy(given), None
+        warnings.warn(
+            f"{self.path}: found labels of {len(people)} people up to {people[-1]}, which leave gaps: they are numbered"
+            f" 0 to {len(people) - 1}, in this order; RecordIO.names has the labels of the file",
+            stacklevel=5,  # who asked for labels or names
+        )
+        return torch.from_numpy(labels.astype(np.int64)), [str(person) for person in people]
+
+    @cached_property
+    def _first(self) -> torch.Size:
+        return self._image(0)[0].shape
 
     @cached_property
     def num_classes(self) -> int:
         path = self.path.with_name("property")
         if not path.is_file():
             return int(self.labels.max()) + 1
-        text = path.read_text(encoding="utf-8", errors="replace").strip()
+        text = path.read_text(encoding="utf-8-sig", errors="replace").strip()
         first = text.split(",")[0].strip()
         if not (first.isascii() and first.isdigit() and len(first) < 10 and int(first) > 0):
             raise ValueError(f"{path}: offset 0: found {text[:40]!r}, expected number of classes,height,width")
@@ -127,9 +146,9 @@ class RecordIO(Dataset[tuple[Tensor, int]]):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _image(self, index: int) -> tuple[Tensor, int, str]:
-        record, where = self.record(index), self._where(index)
-        return decode(record.data, where, size=self.size), _class(float(record.labels[0]), where), where
+    def _image(self, index: int) -> tuple[Tensor, str]:
+        where = self._where(index)
+        return decode(self.record(index).data, where, size=self.size), where
 
     def _where(self, index: int) -> str:
         return f"{self.path}: offset {int(self._offsets[index])}: record {int(self.keys[index])}"

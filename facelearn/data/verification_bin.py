@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -42,6 +43,8 @@ _NAMES = {
     "numpy.core.numeric _frombuffer": "frombuffer",  # arrays, in protocol 5
     "numpy._core.numeric _frombuffer": "frombuffer",
 }
+# numpy's types of flags: truth values, whole numbers, numbers with a fraction; encoded images are u1.
+_TYPES = ("b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8")
 
 
 class VerificationBin(ImageSet):
@@ -85,9 +88,18 @@ class _Name:
     meaning: str
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Type:
-    code: str  # u1 or b1
+    code: str  # one of _TYPES
+    order: str = "|"  # of its bytes, < or >; BUILD tells. Where there is one, |
+
+    @property
+    def size(self) -> int:
+        return int(self.code[1:])
+
+    @property
+    def orders(self) -> tuple[str, ...]:
+        return ("|",) if self.size == 1 else ("<", ">")
 
 
 class _Array:
@@ -162,7 +174,7 @@ class _Machine:
         match name:
             case "PROTO" | "FRAME" | "STOP":
                 pass
-            case "BININT" | "BININT1" | "BININT2" | "LONG1" | "BINUNICODE" | "SHORT_BINUNICODE":
+            case "BININT" | "BININT1" | "BININT2" | "LONG1" | "BINUNICODE" | "SHORT_BINUNICODE" | "BINFLOAT":
                 self.stack.append(argument)
             case "NONE" | "NEWTRUE" | "NEWFALSE":
                 self.stack.append({"NONE": None, "NEWTRUE": True, "NEWFALSE": False}[name])
@@ -227,12 +239,12 @@ def _call(function: Any, arguments: Any, offset: int) -> Any:
     match meaning, arguments:
         case "array", (_Name("ndarray"), (0,), _Bytes(b"b")):
             return _Array()
-        case "dtype", (code, 0, 1) if _text(code) in ("u1", "b1"):
+        case "dtype", (code, 0, 1) if _text(code) in _TYPES:
             return _Type(_text(code))
         case "encode", (str(text), "latin1" | "latin-1"):
             return _Bytes(_latin1(text), offset)
-        case "scalar", (_Type("b1"), _Bytes(data, _)) if data in (b"\0", b"\1"):
-            return data == b"\1"
+        case "scalar", (_Type() as kind, _Bytes() as content):
+            return _numbers(kind, content, "a number")[0]
         case "frombuffer", (_Bytes() as content, _Type() as kind, tuple(shape), "C" | "F"):
             array = _Array()
             array.content = kind, shape, content
@@ -243,7 +255,8 @@ def _call(function: Any, arguments: Any, offset: int) -> Any:
 def _build(target: Any, state: Any) -> None:
     """Fill what `_call` has made."""
     match target, state:
-        case _Type(), (int(), byte_order, None, None, None, -1, -1, 0) if _text(byte_order) == "|":
+        case _Type(), (int(), byte_order, None, None, None, -1, -1, 0) if _text(byte_order) in target.orders:
+            target.order = _text(byte_order)
             return
         case _Array(content=None), (1, tuple(shape), _Type() as kind, 0 | 1, _Bytes() as content):
             target.content = kind, shape, content
@@ -254,33 +267,41 @@ def _build(target: Any, state: Any) -> None:
 def _images(value: Any) -> list[_Bytes]:
     if not isinstance(value, (list, tuple)):
         raise ValueError(f"{_kind(value)} in place of a list of images")
-    return [image if isinstance(image, _Bytes) else _row(image, "u1", f"image {i}") for i, image in enumerate(value)]
+    return [
+        image if isinstance(image, _Bytes) else _row(image, ("u1",), f"image {i}")[1] for i, image in enumerate(value)
+    ]
 
 
 def _flags(value: Any) -> list[bool]:
     if isinstance(value, _Array):
-        kind = "b1" if value.content and value.content[0].code == "b1" else "u1"
-        value = list(_row(value, kind, "flags").data)
+        value = _numbers(*_row(value, _TYPES, "flags"), "flags")
     if not isinstance(value, (list, tuple)):
         raise ValueError(f"{_kind(value)} in place of a list of flags")
     for i, flag in enumerate(value):
-        if not isinstance(flag, int) or flag not in (0, 1):
-            raise ValueError(f"{flag if isinstance(flag, int) else _kind(flag)} in place of True or False as flag {i}")
+        if not isinstance(flag, int | float) or flag not in (0, 1):
+            raise ValueError(f"{flag if isinstance(flag, int | float) else _kind(flag)} in place of 0 or 1 as flag {i}")
     return [bool(flag) for flag in value]
 
 
-def _row(value: Any, code: str, what: str) -> _Bytes:
-    """The bytes of an array that is one row, or one column."""
+def _row(value: Any, codes: tuple[str, ...], what: str) -> tuple[_Type, _Bytes]:
+    """Type and bytes of an array that is one row, or one column."""
     if not isinstance(value, _Array) or value.content is None:
         raise ValueError(f"{_kind(value)} in place of {what}")
     kind, shape, content = value.content
     flat = all(type(side) is int for side in shape)  # before anything looks inside: tuples nest without end
-    is_row = flat and len(shape) <= 2 and set(shape) <= {1, len(content.data)} and len(content.data) in shape
-    if kind.code != code or not is_row:
+    length, rest = divmod(len(content.data), kind.size)
+    is_row = flat and len(shape) <= 2 and set(shape) <= {1, length} and length in shape and rest == 0
+    if kind.code not in codes or not is_row:
         shown = str(shape)[:40] if flat else "that is none"
         found = f"{len(content.data)} bytes as {kind.code} of shape {shown}"
-        raise ValueError(f"{found} in place of {what}, a row of {code}")
-    return content
+        raise ValueError(f"{found} in place of {what}, a row of {', '.join(codes)}")
+    return kind, content
+
+
+def _numbers(kind: _Type, content: _Bytes, what: str) -> list[bool | int | float]:
+    if len(content.data) % kind.size or not content.data or kind.order not in kind.orders:
+        raise ValueError(f"{len(content.data)} bytes as {kind.code} in place of {what}")
+    return np.frombuffer(content.data, kind.order + kind.code).tolist()
 
 
 def _text(value: Any) -> str:

@@ -170,13 +170,44 @@ def test_grey_and_colour_and_palettes() -> None:
     assert np.abs(decode(file.getvalue(), "here").numpy() - colour.transpose(2, 0, 1).astype(int)).mean() < 4
 
 
-def png(width: int, height: int, depth: int = 8) -> bytes:
+def test_an_image_is_turned_upright_as_exif_says() -> None:
+    """All eight orientations, in the formats that have EXIF; a damaged note beside sound pixels counts for nothing."""
+    pixels = picture(3, (12, 10))
+    turns = {1: pixels, 2: pixels[:, ::-1], 3: pixels[::-1, ::-1], 4: pixels[::-1], 5: pixels.transpose(1, 0, 2),
+             6: np.rot90(pixels), 7: pixels[::-1, ::-1].transpose(1, 0, 2), 8: np.rot90(pixels, -1)}  # fmt: skip
+    for orientation, stored in turns.items():
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        file = io.BytesIO()
+        Image.fromarray(np.ascontiguousarray(stored)).save(file, "PNG", exif=exif)
+        assert np.array_equal(decode(file.getvalue(), "here").numpy(), pixels.transpose(2, 0, 1)), orientation
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", quality=95, exif=b"Exif\0\0no note at all")
+    assert np.array_equal(decode(file.getvalue(), "here").numpy(), decoded(encode(pixels)))
+
+
+def ppm(kind: bytes, largest: int, values: list[int]) -> bytes:
+    width = 2 if largest > 255 else 1
+    data = b"".join(value.to_bytes(width, "big") for value in values)
+    return kind + b" %d 1 %d\n" % (len(values) // (3 if kind == b"P6" else 1), largest) + data
+
+
+def test_sixteen_bits_a_channel_are_refused_in_every_format() -> None:
+    assert decode(ppm(b"P6", 255, [0, 7, 255]), "here").flatten().tolist() == [0, 7, 255]
+    assert decode(ppm(b"P6", 15, [0, 5, 15]), "here").flatten().tolist() == [0, 85, 255]
+    for data in (ppm(b"P6", 65535, [0, 300, 65535]), ppm(b"P6", 256, [0, 1, 256]), ppm(b"P5", 1023, [0, 9]),
+                 png(2, 2, 16), png(2, 2, 16, colour=2), png(2, 2, 16, colour=6)):  # fmt: skip
+        with pytest.raises(ValueError, match=r"^here: found \d+ bits a channel, more than 8, expected a whole image"):
+            decode(data, "here")
+
+
+def png(width: int, height: int, depth: int = 8, colour: int = 0) -> bytes:
     """A PNG header that announces a size, and next to no data."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    head = struct.pack(">IIBBBBB", width, height, depth, 0, 0, 0, 0)
+    head = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b"\0\0")) + chunk(b"IEND", b"")
 
 
@@ -191,7 +222,7 @@ def png(width: int, height: int, depth: int = 8) -> bytes:
         ),  # whole, but not meant
         (encode(picture(1), "TIFF"), r"found \d+ bytes that begin with 49492a00"),
         (encode(picture(1, (51, 50)), "PNG"), "found 50 x 51 pixels, more than 2500"),
-        (png(2, 2, 16), "found mode I;16, more than 8 bits a channel"),
+        (png(2, 2, 16), "found 16 bits a channel, more than 8"),
         (png(40, 40), "found image file is truncated"),
         (encode(picture(1))[:100], "found Truncated File Read"),
         (encode(picture(1), "PPM")[:-1], "found image file is truncated|not enough"),

@@ -307,6 +307,27 @@ def test_an_index_without_the_key_of_the_header_takes_no_identities_for_images(t
         RecordIO(path)
 
 
+def test_labels_with_gaps_are_numbered_anew_and_said(tmp_path: Path) -> None:
+    path = save(tmp_path, {i: part(0, scalar(label, IMAGES[i])) for i, label in enumerate((52000, 17, 85741, 17))})
+    faces = RecordIO(path)
+    with pytest.warns(UserWarning, match=r"train\.rec: found labels of 3 people up to 85741, which leave gaps") as told:
+        assert faces.labels.tolist() == [1, 0, 2, 0]
+    assert told[0].filename == __file__
+    assert (faces.num_classes, faces.names) == (3, ["17", "52000", "85741"])
+    assert [faces[i][1] for i in range(4)] == faces.load().labels.tolist() == [1, 0, 2, 0]
+    assert faces.record(2).labels.tolist() == [85741]
+    path.with_name("property").write_text("\ufeff85742,12,10")  # the whole set's: classes without images are meant
+    faces = RecordIO(path)
+    assert faces.labels.tolist() == [52000, 17, 85741, 17]
+    assert faces.num_classes == len(faces.names) == 85742
+
+
+def test_an_image_of_another_size_is_named(tmp_path: Path) -> None:
+    path = save(tmp_path, {0: part(0, scalar(0, IMAGES[0])), 1: part(0, scalar(1, encode(picture(1, (9, 9)))))})
+    with pytest.raises(ValueError, match=r"train\.rec: offset \d+: record 1: found 9x9 pixels .* expected 12x10"):
+        RecordIO(path)[1]
+
+
 def test_fewer_classes_than_labels_are_refused(tmp_path: Path) -> None:
     path = save(tmp_path, IM2REC)
     (tmp_path / "property").write_text("2,112,112")

@@ -70,6 +70,10 @@ WHOLE: dict[str, bytes] = {
     "array of numbers": dumps((IMAGES, np.array(FLAGS, np.uint8)), 2),
     "numpy's flags": dumps((arrays(), list(np.array(FLAGS))), 3, True),
     "numbers": dumps([IMAGES, [1, 0, 1]], 4),
+    "numbers with a fraction": dumps((IMAGES, [1.0, 0.0, 1.0]), 4),
+    **{f"array of {kind}": dumps((IMAGES, np.array(FLAGS, kind)), 4) for kind in ("int8", "uint16", "int64", ">i4")},
+    **{f"array of {kind}": dumps((IMAGES, np.array(FLAGS, kind)), 2, True) for kind in ("float16", "float32", "f8")},
+    **{f"a list of {kind}": dumps((IMAGES, list(np.array(FLAGS, kind))), 4) for kind in ("int64", "float64", ">i2")},
     "tuples": dumps((tuple(IMAGES), tuple(FLAGS)), 4),
     "Python 2": python2(),
     "Python 2 with numpy": python2_numpy(),
@@ -138,6 +142,7 @@ def blob(data: bytes) -> bytes:
 
 ARRAY = b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85C\x01b\x87R"
 U1 = b"cnumpy\ndtype\n" + text("u1") + b"\x89\x88\x87R"
+I8 = U1.replace(b"u1", b"i8")
 STATE = b"(K\x03" + text("|") + b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
 
 
@@ -205,7 +210,11 @@ def frombuffer(shape: bytes) -> bytes:
         (b"c_codecs\nencode\n" + text("a") + text("rot13") + b"\x86R.", "a call of encode with other arguments"),
         (b"c_codecs\nencode\n" + text("a") + text("latin1") + text("x") + b"\x87R.", "a call of encode"),
         (b"c_codecs\nencode\n" + text("€") + text("latin1") + b"\x86R.", "text beyond Latin-1"),
-        (b"cnumpy.core.multiarray\nscalar\n" + U1 + b"C\x01\x01\x86R.", "a call of scalar with other arguments"),
+        (b"cnumpy.core.multiarray\nscalar\n" + U1 + b"N\x86R.", "a call of scalar with other arguments"),
+        (b"cnumpy.core.multiarray\nscalar\n" + U1 + b"C\x00\x86R.", "0 bytes as u1 in place of a number"),
+        (b"cnumpy.core.multiarray\nscalar\n" + I8 + b"C\x01a\x86R.", "1 bytes as i8 in place of a number"),
+        (b"cnumpy.core.multiarray\nscalar\n" + I8 + b"C\x08abcdefgh\x86R.", "8 bytes as i8 in place of a number"),
+        (I8 + STATE + b".", "a state for type"),
         (b"h\x05.", "memo 5 before it is set"),
         (b"q\x00.", "an instruction that takes from an empty stack"),
         (b"\x86.", "an instruction that takes from an empty stack"),
@@ -221,8 +230,8 @@ def frombuffer(shape: bytes) -> bytes:
         (b"]C\x01aa]\x88a\x86.", "1 images and 1 flags in place of"),
         (b"](NNe]\x88a\x86.", "nonetype in place of image 0"),
         (b"](NNe]K\x02a\x86.", "nonetype in place of image 0"),
-        (b"]](K\x02e\x86.", "2 in place of True or False as flag 0"),
-        (b"]](Ne\x86.", "nonetype in place of True or False as flag 0"),
+        (b"]](K\x02e\x86.", "2 in place of 0 or 1 as flag 0"),
+        (b"]](Ne\x86.", "nonetype in place of 0 or 1 as flag 0"),
         (b"]" + ARRAY + b"a]\x88a\x86.", "array in place of image 0"),
         (
             b"]" + ARRAY + b"(K\x01K\x05\x85" + U1 + b"\x89C\x01atba]\x88a\x86.",

@@ -237,9 +237,10 @@ def small_lfw(server: Server, monkeypatch: pytest.MonkeyPatch) -> dict[str, byte
     return images
 
 
-def landmarks(path: Path, names: list[str]) -> Path:
+def landmarks(path: Path, names: list[str], scale: float = 1.0) -> Path:
     """The template itself, halved: a face that fills 56 of 60 pixels."""
-    points = "19.1 25.8 36.8 25.8 28 35.9 20.8 46.2 35.4 46.1"
+    halved = (19.1, 25.8, 36.8, 25.8, 28, 35.9, 20.8, 46.2, 35.4, 46.1)
+    points = " ".join(f"{scale * x:g}" for x in halved)
     path.write_text("".join(f"{name} {points}\n" for name in names))
     return path
 
@@ -482,8 +483,12 @@ def test_insightface_extract_interrupted_says_of_which_file(
 def test_insightface_check_tells_labels_that_leave_gaps(tmp_path: Path, largest: int) -> None:
     write_recordio(tmp_path / "train.rec", [(largest, encoded(picture(0))), (0, encoded(picture(1)))])
     status, out, _ = call(insightface, "--check", tmp_path / "train.rec")
-    assert status == 1
-    assert f"train.rec: found labels of 2 people, the largest {largest}, expected 0 to 1" in out
+    assert status == 0
+    assert "2 images of 2 people (1 to 1 each" in out
+    assert f"labels up to {largest} with gaps, numbered anew by RecordIO" in out
+    assert call(insightface, "--extract", tmp_path / "train.rec", "--to", tmp_path / "out")[0] == 0
+    folders = {path.name for path in (tmp_path / "out" / "images").iterdir()}
+    assert folders == {str(largest), "0".rjust(len(str(largest)), "0")}
     if largest == 2:
         (tmp_path / "property").write_text("4,16,16")
         status, out, _ = call(insightface, "--check", tmp_path / "train.rec")
@@ -614,13 +619,19 @@ def test_image_folder_follows_exif_and_leaves_out_small_classes(photos: Path, tm
 
 def test_image_folder_aligned(photos: Path, tmp_path: Path) -> None:
     names = ["ann/0.jpg", "ann/1.jpg", "ann/2.jpg", "bob/0.png"]
-    points = landmarks(tmp_path / "points.txt", names)
+    points = landmarks(tmp_path / "points.txt", names, 0.4)
     assert call(image_folder, photos, "--to", tmp_path / "out", "--landmarks", points)[0] == 0
     assert ImageFolder(tmp_path / "out" / "images").load().images.shape == (4, 3, 112, 112)
-    landmarks(points, names[1:])
+    landmarks(points, names[1:], 0.4)
     status, _, err = call(image_folder, photos, "--to", tmp_path / "other", "--landmarks", points)
     assert (status, "found no line for ann/0.jpg (1 are missing)" in err) == (1, True)
     assert not (tmp_path / "other").exists()
+    landmarks(points, names)  # 46 of 20 pixels
+    status, _, err = call(image_folder, photos, "--to", tmp_path / "other", "--landmarks", points)
+    assert (status, "points.txt: ann/0.jpg: found landmarks at x 19 to 37, y 26 to 46, expected them" in err) == (
+        1,
+        True,
+    )
 
 
 def test_image_folder_that_would_overwrite_itself(photos: Path, tmp_path: Path) -> None:
