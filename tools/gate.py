@@ -270,9 +270,8 @@ def check(name: str, course: Path, *, slug: str) -> list[str]:
             lambda: (f"zh: {p}" for p in notebook(zh, books[1])),
             lambda: same_outputs(*books) if all(book.is_file() for book in books) else (),
             lambda: results(name, course),
+            lambda: slides.problems(name, course) if (course / "slides").is_dir() else (),
         ]
-    if any((course / "slides" / lang / path.name).is_file() for lang, path in files.items()):
-        steps.append(lambda: slides.problems(name, course))
     return [f"{name}: {problem}" for step in steps for problem in step()]
 
 
