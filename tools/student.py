@@ -197,7 +197,7 @@ def _text(lines: list[str], node: ast.stmt, whole: bool = False) -> list[str]:
     return lines[start : node.end_lineno]
 
 
-FILE = re.compile(r"(!?)\[([^\[\]]*)\]\((?:\.\./)?([\w./-]+\.(?:ipynb|md|gif|png|svg|html))(#[^)\s]*)?\)")
+FILE = re.compile(r"(!?)\[([^\[\]]*)\]\((?:\.\./)?([\w./-]+\.(?:ipynb|md|csv|gif|png|svg|html))(#[^)\s]*)?\)")
 BADGE = re.compile(r"^.*assets/badge_.*\n?", re.M)
 TWIN = re.compile(r"^\[[^\]]+\]\(\.\./(?:en|zh)/\w+\.(?:ipynb|md)\)[ \t]*\n?", re.M)
 
