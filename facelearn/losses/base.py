@@ -141,7 +141,8 @@ class Loss(nn.Module):
         if torch.compiler.is_compiling():
             return self.value(embeddings, labels)
         if self.process_group is not None and transformed(embeddings):
-            raise RuntimeError("process_group: expected None under torch.func and in forward mode")
+            ranks = self.process_group.size()
+            raise RuntimeError(f"process_group={ranks} ranks: expected None under torch.func and in forward mode")
         with state_kept(self) if functional() else nullcontext():
             value = self.value(embeddings, labels)
         return first_order(value) if self.holds_constants else value
