@@ -52,6 +52,7 @@ h1, h2, h3 { line-height: 1.25; break-after: avoid; }
 h1 { font-size: 22pt; } h2 { font-size: 15pt; border-bottom: 1px solid #999; } h3 { font-size: 12pt; }
 h2.end { break-before: page; }
 p { orphans: 3; widows: 3; }
+p:has(+ ul) { break-after: avoid; }
 .anchor-link { display: none; }
 pre { font: 8pt/1.4 "DejaVu Sans Mono", Menlo, Consolas, monospace; white-space: pre-wrap; overflow-wrap: anywhere;
   margin: .5em 0; padding: .5em .8em; break-inside: avoid; }
@@ -62,7 +63,7 @@ img { display: block; max-width: 100%; max-height: 22cm; margin: .5em auto; brea
 .output_png { break-after: avoid; }
 table { border-collapse: collapse; font-size: 9pt; line-height: 1.4; margin: .8em 0; }
 th, td { border-bottom: 1px solid #bbb; padding: 3px 8px 3px 0; text-align: left; vertical-align: top; }
-tr { break-inside: avoid; }
+table { break-inside: avoid; }
 mjx-container svg { max-width: 100%; }
 mjx-container[display="true"] { break-inside: avoid; break-before: avoid; padding: 4px 0; }
 mjx-container[display="true"] svg { height: auto; }
