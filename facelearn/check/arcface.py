@@ -92,8 +92,8 @@ ex1 = Exercise(
                 "this is the own class's pull alone; the other classes push too", "这只是自己类的拉力；其他类也在推"
             ),
             "detached": Text(
-                "the slope ∂T/∂c of step 6 is missing: this is what a detached margin gives",
-                "缺了第 6 步的 ∂T/∂c：这是 detach 了间隔才有的梯度",
+                "the derivative ∂T/∂c of step 6 is missing: this is what a detached margin gives",
+                "缺了第 6 步的导数 ∂T/∂c：这是 detach 了间隔才有的梯度",
             ),
             "plain p": Text(
                 "p is the softmax of the logits with the margin in them; yours has none", "p 应由带间隔的 logit 算出"
@@ -149,7 +149,10 @@ _catches_bugs = detector(
         "does it stay below π, allow a tolerance, compare with the right value?",
         "取样没有越过 π 吗？留了容差吗？用来比较的值对吗？",
     ),
-    if_passed=Text("with a large s the loss is 0 for any of them", "s 太大时，它们的损失都是 0"),
+    if_passed=Text(
+        "does this bug change your number, and by more than your tolerance? With a large s all losses are 0",
+        "有了这个错误，你测的那个数会变吗？变化超过容差吗？s 太大时，损失都是 0",
+    ),
 )
 
 

@@ -192,7 +192,7 @@ MESSAGES = {
         "梯度传不回 {argument}（途中用了 detach、item 或 numpy？）",
     ),
     "curve slope": Text(
-        "the gradient at {argument} = {at} is {got}: a root or acos has an infinite slope at its end: guard it",
+        "the gradient at {argument} = {at} is {got}: a root or acos has an infinite derivative at its end: guard it",
         "{argument} = {at} 处的梯度是 {got}：sqrt 和 acos 在端点处的导数是无穷大，需要防护",
     ),
     "bool": Text("expected True or False, got {got}", "应返回 True 或 False，得到的是 {got}"),

@@ -83,7 +83,7 @@ def _exact_and_finite_at_the_ends(function: Callable[..., Any]) -> Text | None:
     (slope,) = torch.autograd.grad(value.sum(), ends)
     if not slope.isfinite().all():
         return Text(
-            "the gradient at cos = ±1 is not finite: the root has an infinite slope there (trap 2 of chapter 12)",
+            "the gradient at cos = ±1 is not finite: the root has an infinite derivative there (trap 2 of chapter 12)",
             "cos = ±1 处的梯度不是有限的：根号在那里的导数是无穷大（第 12 章的陷阱 2）",
         )
     return None

@@ -113,7 +113,7 @@ WRONG = {
         (lambda c, k, b, d: (by_rotation(c, k, b, d)[0], c < math.cos(math.pi / k)), "m2 moves that place"),
         (lambda c, k, b, d: ((z := by_rotation(c, k, b, d)[0]), z < -1), "not where it is below -1"),
         (with_acos, "acos forms an angle"),
-        (unguarded, "has an infinite slope there"),
+        (unguarded, "has an infinite derivative there"),
         (lambda c, k, b, d: by_rotation(c.clamp(-1 + 1e-7, 1 - 1e-7), k, b, d), "12 digits are asked for"),
         (root_of_one_minus_square, "once kθ has passed π"),
         (lambda c, k, b, d: tuple(v.detach() for v in by_rotation(c, k, b, d)), "gradient"),
