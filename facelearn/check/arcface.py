@@ -57,14 +57,27 @@ def _by_hand(x: Tensor, w: Tensor, y: int, s: float, m: float, *, slip: str) -> 
     return -gradient if slip == "sign" else gradient
 
 
+def _called_by(code: CodeType) -> set[str]:
+    """The global names in a function and in those inside it."""
+    inner = (_called_by(const) for const in code.co_consts if isinstance(const, CodeType))
+    return set(code.co_names).union(*inner)
+
+
+_TRANSFORMS = {"grad", "grad_and_value", "vjp", "jvp", "jacrev", "jacfwd", "jacobian", "linearize"}
+
+
 def _without_autograd(function: Callable[..., Any]) -> Text | None:
     """Still right where autograd is switched off; and finite for a sample on its own class direction."""
     w = torch.eye(3, dtype=torch.float64)
     x = torch.tensor([1.0, 0.5, 0.2], dtype=torch.float64)
+    code = getattr(getattr(function, "function", function), "__code__", None)
+    differentiated = code is not None and not _called_by(code).isdisjoint(_TRANSFORMS)  # these work under no_grad too
     try:
         with torch.no_grad():
             function(x, w, 0, 8.0, 0.5)
     except Exception:
+        differentiated = True
+    if differentiated:
         return Text(
             "the values are right, but they come from autograd; put them together from steps 6 to 8",
             "数值正确，但它来自自动求导；请用第 6 到第 8 步自己拼出来",
@@ -85,7 +98,7 @@ ex1 = Exercise(
         Mistake(partial(_by_hand, slip=slip), text)
         for slip, text in {
             "sign": Text("this is the way x moves; the gradient is its opposite", "这是 x 移动的方向；梯度与它相反"),
-            "degrees": Text("the margin is taken for degrees; it is in radians", "把间隔当成了度数（弧度误作度）"),
+            "degrees": Text("the margin is taken for degrees; it is in radians", "把 m 当成了度；它的单位是弧度"),
             "no length": Text("the length of x is missing: see step 7", "缺了 x 的范数：见第 7 步"),
             "no scale": Text("the logits are s times the cosines: an s is missing", "logit 是余弦的 s 倍：缺了 s"),
             "target only": Text(
@@ -135,7 +148,7 @@ _GIVEN = {
         "一个正确的实现（θ + m 超过 π 后不作处理）",
     ),
     "lost": Text("the margin is computed, but never reaches the cross-entropy", "间隔算了，却没有进入交叉熵"),
-    "degrees": Text("the margin is taken for degrees", "把间隔当成了度数（弧度误作度）"),
+    "degrees": Text("the margin is taken for degrees", "把 m 当成了度；它的单位是弧度"),
     "all": Text("the margin is added for every class, not for the target alone", "对所有类都加了间隔，而不只是目标类"),
     "cosface": Text("m is taken off the cosine: that is CosFace", "从余弦里减去了 m：那是 CosFace"),
     "minus": Text("cos(θ - m) in place of cos(θ + m); at θ = 0 they are equal", "写成了 cos(θ - m)；θ = 0 时相等"),
@@ -146,20 +159,14 @@ _catches_bugs = detector(
     [(partial(_loss, kind=kind), words) for kind, words in _GIVEN.items()],
     right=2,
     if_rejected=Text(
-        "does it stay below π, allow a tolerance, compare with the right value?",
-        "取样没有越过 π 吗？留了容差吗？用来比较的值对吗？",
+        "is the value you compare with right, is there a tolerance, does θ + m stay below π?",
+        "用来比较的值对吗？留了容差吗？θ + m 没有超过 π 吗？",
     ),
     if_passed=Text(
         "does this bug change your number, and by more than your tolerance? With a large s all losses are 0",
         "有了这个错误，你测的那个数会变吗？变化超过容差吗？s 太大时，损失都是 0",
     ),
 )
-
-
-def _called_by(code: CodeType) -> set[str]:
-    """The global names in a function and in those inside it."""
-    inner = (_called_by(const) for const in code.co_consts if isinstance(const, CodeType))
-    return set(code.co_names).union(*inner)
 
 
 def _by_hand_alone(function: Any) -> Text | None:

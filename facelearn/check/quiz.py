@@ -43,7 +43,7 @@ class Quiz:
             question: {letter: _unveiled(words) for letter, words in stored[question].items()} for question in stored
         }
 
-    def __call__(self, **answers: str) -> Outcome:
+    def __call__(self, **answers: str | None) -> Outcome:
         """Show a line for each answer, return whether all are right; `record` keeps a learner's pass.
 
         TypeError for a question that is not in the quiz.
@@ -53,7 +53,7 @@ class Quiz:
         questions = self.questions()
         if unknown := sorted(set(answers) - set(questions)):
             raise TypeError(f"{', '.join(unknown)}: the questions are {', '.join(questions)}")
-        chosen = {question: str(answers.get(question, "")).strip().upper() for question in questions}
+        chosen = {question: str(answers.get(question) or "").strip().upper() for question in questions}
         found = {q: questions[q].get(letter) or self._unknown(questions[q], letter) for q, letter in chosen.items()}
         todo = [question for question, letter in chosen.items() if not letter]
         lines = [f"quiz: {len(questions) - len(todo)} of {len(questions)}, to do: {' '.join(todo)}"] if todo else []

@@ -139,6 +139,17 @@ def falling(cos, m):
     return cos - 1 + math.cos(m)
 
 
+def by_transform(x, w, y, s, m):
+    """Autograd again; a transform works where grad mode is off."""
+
+    def loss(x):
+        cos = torch.stack([torch.dot(x, row) / x.norm() / row.norm() for row in w])
+        moved = cos * math.cos(m) - (1 - cos**2).sqrt() * math.sin(m)
+        return -torch.log_softmax(s * torch.stack([moved[j] if j == y else cos[j] for j in range(len(w))]), 0)[y]
+
+    return torch.func.grad(loss)(x)
+
+
 RIGHT = {
     "ex1": [class_by_class],
     "ex2": [in_the_plane, with_numpy],
@@ -147,6 +158,7 @@ RIGHT = {
 WRONG = {
     "ex1": [
         (by_autograd, "autograd"),
+        (by_transform, "autograd"),
         (by_differences, "expected"),
         (lambda *inputs: class_by_class(*inputs) * (1 + 1e-8), "expected"),
         (partial(_by_hand, slip=""), "0 divided by 0"),
@@ -160,8 +172,8 @@ WRONG = {
         (lambda arcface: in_the_plane(arcface, theta=0.0), "cos(θ - m)"),
         (lambda arcface: in_the_plane(arcface, length=1.0), "divided by its norm"),
         (by_comparison, "asks my_arcface"),
-        (also_beyond_pi, "beyond θ + m = π does nothing special: does it stay"),
-        (bit_by_bit, "allow a tolerance"),
+        (also_beyond_pi, "beyond θ + m = π does nothing special: is the value"),
+        (bit_by_bit, "is there a tolerance"),
         (so_large_a_scale, "large s"),
         (lambda arcface: 0.7, "True or False"),
     ],
