@@ -55,9 +55,9 @@ def test_cells_are_neither_few_nor_many(project):
         del project.cells[-1]
     project.write()
     expect(lint.check(page(project)), "lengths", "34 cells")
-    project.cells = cells + [made_up._code("z = 1") for _ in range(56 - len(cells))]
+    project.cells = cells + [made_up._code("z = 1") for _ in range(57 - len(cells))]
     project.write()
-    expect(lint.check(page(project)), "lengths", "56 cells")
+    expect(lint.check(page(project)), "lengths", "57 cells")
 
 
 def test_code_cells_are_short(project):
