@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import jupytext
@@ -104,16 +105,28 @@ def test_student_tree_and_solutions_give_the_course(trees, code, name):
 def secrets(name: str) -> set[str]:
     """What must not be found: functions and lines of solutions, reasons of the quiz; less what a reader has anyway."""
     lines, functions = set(), set()
-    others = "\n".join(path.read_text() for path in (COURSE / "experiments").glob("*.py"))  # idioms that both use
     for code in ("en", "zh"):
         for cell in chapters.read(COURSE / code / f"{name}.md"):
             if "solution" in cell.tags:
                 lines |= {line.strip() for line in cell.source.splitlines()}
                 functions |= {n.name for n in ast.walk(ast.parse(cell.source)) if isinstance(n, ast.FunctionDef)}
             else:
-                others += FOLDED.sub("", cell.source) + "\n"
                 lines |= {line.strip() for match in FOLDED.findall(cell.source) for line in match.splitlines()}
-    return functions | {s for s in lines if len(s) >= 10 and s not in others and not s.startswith("check.")}
+    return functions | {s for s in lines if len(s) >= 10 and s not in read_anyway() and not s.startswith("check.")}
+
+
+@cache
+def read_anyway() -> str:
+    """The experiments, and of all chapters what is neither a solution nor folded: idioms that solutions use too."""
+    cells = [
+        cell
+        for code in ("en", "zh")
+        for name in chapters.names(COURSE)
+        for cell in chapters.read(COURSE / code / f"{name}.md")
+        if "solution" not in cell.tags
+    ]
+    experiments = (path.read_text() for path in (COURSE / "experiments").glob("*.py"))
+    return "\n".join([*experiments, *(FOLDED.sub("", cell.source) for cell in cells)])
 
 
 def leaks(folder: Path) -> list[str]:
@@ -267,6 +280,7 @@ def test_an_answer_keeps_helpers_and_comments_and_leaves_out_what_is_tried_after
 RIGHT = "p = logits.softmax(1) - eps / logits.shape[1]\n    p[range(len(p)), labels] -= 1 - eps\n    return p / len(p)"
 SETUP = """\
 import sys
+from functools import cache
 sys.path.insert(0, "..")
 from experiments import tiny
 from facelearn import check, lesson
