@@ -2,7 +2,10 @@
 
 import math
 import os
+import platform
 import random
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -157,6 +160,26 @@ def test_a_training_has_the_bits_of_plain_torch() -> None:
     (ours, losses), (plain, expected) = found
     assert losses == expected
     assert_same(ours, plain)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="about the allocator of glibc")
+def test_freed_memory_is_kept() -> None:
+    """Pages that the system has to clear in 20 rounds of making 16 MB of tensors: thousands, then hardly any."""
+    code = (
+        "import resource, torch\n"
+        "from facelearn.training import _keep_freed_memory\n"
+        "def faults():\n"
+        "    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "    for _ in range(20): [torch.ones(2**19) for _ in range(8)]\n"
+        "    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before\n"
+        "first = faults()\n"
+        "_keep_freed_memory()\n"
+        "faults()\n"
+        "print(first, faults())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    before, after = map(int, done.stdout.split())
+    assert after < before / 10
 
 
 @pytest.mark.parametrize("total", [7, 10, 141])

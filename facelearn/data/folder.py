@@ -22,7 +22,8 @@ class ImageFolder(Dataset[tuple[Tensor, int]]):
     * `files`: `person/anything.jpg` of each image, in alphabetical order
 
     Images are read when asked for, so that a set may be larger than memory; `load()` gives them as an `ImageSet`,
-    which trains faster. size: side or (height, width) to resize to; channels: 3 (RGB) or 1 (grey).
+    which trains faster. Each is turned upright as its EXIF orientation says. size: side or (height, width) to resize
+    to; channels: 3 (RGB) or 1 (grey).
 
     Hidden files, other files and files beside the subfolders are passed over. FileNotFoundError where `root` is no
     folder, ValueError where it has no images so arranged, or, with its file, where one cannot be decoded or has another

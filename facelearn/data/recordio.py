@@ -18,6 +18,7 @@ Source: dmlc-core's recordio, MXNet's python/mxnet/recordio.py, InsightFace's fa
 
 from __future__ import annotations
 
+import codecs
 import os
 import struct
 import warnings
@@ -317,6 +318,8 @@ def _read_index(path: Path, size: int) -> tuple[NDArray[np.int64], NDArray[np.in
     try:
         with path.open("rb") as file, warnings.catch_warnings():
             warnings.simplefilter("error")  # numpy only warns of an empty file
+            if file.read(3) != codecs.BOM_UTF8:
+                file.seek(0)
             lines = np.loadtxt(file, np.int64, comments=None, ndmin=2)
     except (ValueError, OverflowError, UserWarning):
         raise _bad_index(path) from None

@@ -322,6 +322,14 @@ def test_labels_with_gaps_are_numbered_anew_and_said(tmp_path: Path) -> None:
     assert faces.num_classes == len(faces.names) == 85742
 
 
+def test_an_index_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    path = save(tmp_path, TINY)
+    expected = RecordIO(path)
+    index = path.with_suffix(".idx")
+    index.write_bytes(b"\xef\xbb\xbf" + index.read_bytes())
+    assert RecordIO(path).keys.tolist() == expected.keys.tolist()
+
+
 def test_an_image_of_another_size_is_named(tmp_path: Path) -> None:
     path = save(tmp_path, {0: part(0, scalar(0, IMAGES[0])), 1: part(0, scalar(1, encode(picture(1, (9, 9)))))})
     with pytest.raises(ValueError, match=r"train\.rec: offset \d+: record 1: found 9x9 pixels .* expected 12x10"):
