@@ -29,6 +29,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, default_collate
 from tqdm.auto import tqdm
@@ -257,15 +258,17 @@ class ShiftAndGain:
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         b, c, h, w = images.shape
+        p, high, wide = self.pixels, h + 2 * self.pixels, w + 2 * self.pixels
         # Drawn on the CPU on every device, so that a GPU trains on the same pictures.
-        shift = torch.randint(-self.pixels, self.pixels + 1, (2, b, 1), generator=generator).to(images.device)
+        down, right = (torch.randint(-p, p + 1, (2, b, 1), generator=generator).view(2, b) + p).to(images.device)
         gain = 1 + self.gain * (2 * torch.rand(b, 1, 1, 1, generator=generator) - 1).to(images.device)
-        rows = (torch.arange(h, device=images.device) + shift[0]).clamp(0, h - 1)  # (B, H)
-        columns = (torch.arange(w, device=images.device) + shift[1]).clamp(0, w - 1)  # (B, W)
-        source = rows[:, :, None] * w + columns[:, None, :]  # (B, H, W): where in its image a pixel comes from
-        moved = images.flatten(2).gather(2, source.view(b, 1, h * w).expand(b, c, h * w)).view(b, c, h, w)
-        lit = images.new_empty(b, h, w, c).permute(0, 3, 1, 2)  # channels side by side in memory, as convolutions like
-        return torch.mul(moved, gain, out=lit).add_(gain - 1)  # = (x + 1) · gain - 1
+        padded = F.pad(images.contiguous(), (p, p, p, p), mode="replicate")  # (B, C, H + 2p, W + 2p)
+        # A view of all windows of H x W pixels, by the place of their first pixel; channels side by side in memory.
+        count = padded.numel() - c * high * wide + 2 * p * (wide + 1) + 1
+        windows = padded.as_strided((count, h, w, c), (1, wide, 1, high * wide))
+        first = (torch.arange(b, device=images.device) * c * high + down) * wide + right  # (B,)
+        moved = windows.index_select(0, first).permute(0, 3, 1, 2)  # (B, C, H, W)
+        return moved.mul_(gain).add_(gain - 1)  # = (x + 1) · gain - 1
 
 
 def shift_and_gain(pixels: int = 2, gain: float = 0.1) -> ShiftAndGain:
