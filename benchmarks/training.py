@@ -3,9 +3,9 @@
     python benchmarks/training.py --against fb9254e     # a revision of this repository, taken out by git archive
 
 Each build runs in a process of its own, one thread; in every round each trains four times one epoch from the same
-start, in turns and shuffled order, and ratios are taken within the round. After each turn the values of all steps and all
-weights of the builds are compared bit by bit. `floor` is what no rearrangement can save: the forward and backward passes of the net's
-four convolutions, on tensors that lie ready.
+start, in turns and shuffled order, and ratios are taken within the round. After each turn the values of all steps and
+all weights of the builds are compared bit by bit. `floor` is what no rearrangement can save: the forward and backward
+passes of the net's four convolutions, on tensors that lie ready.
 """
 
 import argparse
