@@ -125,9 +125,9 @@ class Handler(BaseHTTPRequestHandler):
             self.send(rest)
 
     def send(self, block: bytes) -> None:
+        self.server.state.sent[self.path.split("/")[1]] += len(block)  # before: who has read it all may look at once
         self.wfile.write(block)
         self.wfile.flush()
-        self.server.state.sent[self.path.split("/")[1]] += len(block)
 
 
 @pytest.fixture
