@@ -191,7 +191,7 @@ def test_checks_speak_the_language_of_the_folder_and_remember_a_pass(lab, browse
     assert first == "ex1: passed (visible checks)"
     assert any("\u4e00" <= c <= "\u9fff" for c in second) == (language == "zh")
     assert table[-1].endswith(str(home / "progress.json"))
-    assert any(("已通过 1 道" if language == "zh" else "1 of") in line for line in table)
+    assert any(("已通过 1 项" if language == "zh" else "1 of") in line for line in table)
     assert list(json.loads((home / "progress.json").read_text())["passed"]) == ["softmax"]
 
 
