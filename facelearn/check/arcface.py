@@ -66,16 +66,26 @@ def _called_by(code: CodeType) -> set[str]:
 _TRANSFORMS = {"grad", "grad_and_value", "vjp", "jvp", "jacrev", "jacfwd", "jacobian", "linearize"}
 
 
+def _transforms(function: Any) -> bool:
+    """Does it call one of torch's transforms? They work where grad mode is off; a helper of that name is not one."""
+    code, scope = getattr(function, "__code__", None), getattr(function, "__globals__", {})
+    names = _called_by(code) if code else set()
+    whole = not names.isdisjoint({"func", "autograd"})  # torch.func.grad
+    return any(
+        scope[name].__module__.startswith("torch") if hasattr(scope.get(name), "__module__") else whole
+        for name in names & _TRANSFORMS
+    )
+
+
 def _without_autograd(function: Callable[..., Any]) -> Text | None:
     """Still right where autograd is switched off; and finite for a sample on its own class direction."""
     w = torch.eye(3, dtype=torch.float64)
     x = torch.tensor([1.0, 0.5, 0.2], dtype=torch.float64)
-    code = getattr(getattr(function, "function", function), "__code__", None)
-    differentiated = code is not None and not _called_by(code).isdisjoint(_TRANSFORMS)  # these work under no_grad too
+    differentiated = _transforms(getattr(function, "function", function))
     try:
         with torch.no_grad():
             function(x, w, 0, 8.0, 0.5)
-    except Exception:
+    except Exception:  # it was right a moment ago: only the missing graph can fail it
         differentiated = True
     if differentiated:
         return Text(

@@ -150,8 +150,25 @@ def by_transform(x, w, y, s, m):
     return torch.func.grad(loss)(x)
 
 
+def jacobian(cos, unit, x):
+    """Of one cosine; no transform, in spite of its name."""
+    return (unit - cos * x / x.norm()) / x.norm()
+
+
+def with_a_helper(x, w, y, s, m):
+    units = w / w.norm(dim=1, keepdim=True)
+    cos = units @ x / x.norm()
+    sin = (1 - cos[y] ** 2).clamp(min=0).sqrt()
+    z = s * cos
+    z[y] = s * (cos[y] * math.cos(m) - sin * math.sin(m))
+    p = z.softmax(0)
+    p[y] -= 1
+    p[y] *= math.cos(m) + math.sin(m) * cos[y] / sin.clamp(min=1e-12)
+    return s * sum(p[j] * jacobian(cos[j], units[j], x) for j in range(len(w)))
+
+
 RIGHT = {
-    "ex1": [class_by_class],
+    "ex1": [class_by_class, with_a_helper],
     "ex2": [in_the_plane, with_numpy],
     "ex3": [rule("linear"), steeper],
 }
