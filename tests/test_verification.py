@@ -660,6 +660,34 @@ def test_intervals_of_rates_hold_them_and_a_rate_of_0_has_an_exact_limit():
         result.rates_at(math.nan)
 
 
+def test_a_small_set_without_a_mistake_is_not_certain():
+    """Two normals apart by 5 and ever so few pairs: the AUC found is mostly 1, and its interval must hold the truth."""
+    rng, truth = np.random.default_rng(4), {"auc": norm.cdf(5 / math.sqrt(2)), "eer": norm.cdf(-2.5)}
+    hits, perfect, rounds = dict.fromkeys(truth, 0), 0, 60
+    for seed in range(rounds):
+        same = np.arange(60) < 30
+        result = evaluate_scores(5.0 * same + rng.normal(size=60), same)
+        perfect += result.auc == 1
+        for name, true in truth.items():
+            low, high = result.interval(name, by="pairs", resamples=50, seed=seed)
+            hits[name] += low <= true <= high
+    assert perfect > rounds / 2
+    assert min(hits.values()) >= (0.95 - 3 * math.sqrt(0.95 * 0.05 / rounds)) * rounds
+
+
+def test_the_limits_of_a_set_without_a_mistake():
+    """20 genuine and 50 impostor pairs: each kind's rate of errors at a chance of 2.5 %, their sum for the AUC."""
+    same = np.arange(70) < 20
+    result = evaluate_scores(np.where(same, 1.0, 0.0), same)
+    found = result.intervals(["auc", "eer", "accuracy"], by="pairs", resamples=10)
+    frr, far = 1 - 0.025 ** (1 / 20), 1 - 0.025 ** (1 / 50)
+    assert found["auc"] == pytest.approx((1 - frr - far, 1))
+    assert found["eer"] == pytest.approx((0, frr))
+    assert found["accuracy"] == pytest.approx((1 - frr, 1))
+    swapped = evaluate_scores(np.where(same, 0.0, 1.0), same).interval("auc", by="pairs", resamples=10)
+    assert swapped == pytest.approx((0, frr + far))
+
+
 def test_folds_hold_both_kinds_whatever_the_order_of_the_list():
     rng = np.random.default_rng(0)
     same = np.tile(np.repeat([True, False], 300), 10)  # LFW's view 2

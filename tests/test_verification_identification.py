@@ -388,6 +388,14 @@ def test_an_interval_over_few_people_is_that_of_student():
     assert (logit(high) + logit(low)) / 2 == pytest.approx(logit(0.6))
 
 
+def test_a_rate_of_1_has_the_exact_limit_of_its_people():
+    """Six people, twice found each: 1 is as low as the rate of which six people show it with a chance of 2.5 %."""
+    ones, number = np.ones(12), np.ones(12, int)
+    result = IdentificationResult(np.arange(6), np.arange(12) // 2, number, ones, ones, number)
+    low, high = result.interval("rank1", resamples=10)
+    assert (low**6, high) == (pytest.approx(0.025), 1)
+
+
 def test_weights_are_repetitions():
     """A resample equals the result of physically repeating each person's probes."""
     result = simulated(np.random.default_rng(1), people=12, images=3)

@@ -12,6 +12,8 @@ That needs the memory of the whole matrix, (B, C) or (B, B). Two kinds of losses
 a RuntimeError where others are needed: those over a process group, and those of which a part that depends on the
 embeddings is a constant to the gradient (`Loss.holds_constants`). The latter have a gradient that is not the derivative
 of any function, and what autograd makes of it is not its slope.
+
+At an embedding of length 0 a cosine has no derivative; the first is the finite one of `unit`, the second is NaN.
 """
 
 from __future__ import annotations

@@ -69,8 +69,8 @@ class Measured(Protocol):
     def _half_width(self, draws: Array, name: str, level: float, by: str) -> float:
         """Half of the interval of a number (or a difference) from its draws (kinds, resamples)."""
 
-    def _trials(self, name: str, by: str) -> int | None:
-        """How many independent trials a rate rests on at least; None for a number that is no rate of trials."""
+    def _trials(self, name: str, by: str) -> Sequence[int]:
+        """On how many independent trials of each kind a number rests at least."""
 
 
 Result = TypeVar("Result", bound=Measured)
@@ -81,16 +81,17 @@ def intervals(
 ) -> dict[str, Interval]:
     """Intervals that never leave [0, 1]: logit(estimate) -+ half width / (estimate (1 - estimate)), mapped back.
 
-    A rate of 0 or 1 has Clopper and Pearson's exact interval for its trials.
+    A number of exactly 0 or 1 cannot be resampled: its open end is an exact limit (`_exact`).
     """
     draws = _bootstrap([result], names, level, resamples, seed, by)[..., 0, :]  # (kinds, resamples, names)
     estimates = result._statistics(names)
     halves = [result._half_width(draws[..., n], name, level, by) for n, name in enumerate(names)]
     found = {}
     for name, estimate, half in zip(names, estimates, halves, strict=True):
-        trials = result._trials(name, by)
-        certain = estimate in (0.0, 1.0) and trials is not None
-        found[name] = _exact(int(estimate), trials, level) if certain else _logit_interval(estimate, half)  # type: ignore[arg-type]
+        if estimate in (0.0, 1.0):
+            found[name] = _exact(name, int(estimate), result._trials(name, by), level)
+        else:
+            found[name] = _logit_interval(estimate, half)
     return found
 
 
@@ -197,14 +198,17 @@ def _look_up(table: Array, index: Array) -> Array:
     return np.take(table, index, mode="clip")
 
 
-def _exact(estimate: int, trials: int, level: float) -> Interval:
-    """Clopper and Pearson's interval where none, or all, of the trials succeeded."""
-    limit = float(((1 - level) / 2) ** (1 / trials))
-    return Interval(limit, 1.0) if estimate else Interval(0.0, 1 - limit)
+def _exact(name: str, estimate: int, trials: Sequence[int], level: float) -> Interval:
+    """The interval of a number of exactly 0 or 1: of each kind of trials none failed, or all did.
+
+    Each kind's rate of failures is at most Clopper and Pearson's limit for as many trials without one. Where both kinds
+    are, 1 - AUC is at most the sum of the two rates at any threshold, the EER and 1 - accuracy at most the larger one.
+    """
+    limits = [1 - ((1 - level) / 2) ** (1 / number) for number in trials]
+    off = min(1.0, sum(limits) if name == "auc" else max(limits))
+    return Interval(1 - off, 1.0) if estimate else Interval(0.0, off)
 
 
 def _logit_interval(estimate: float, half: float) -> Interval:
-    if not 0 < estimate < 1:
-        return Interval(estimate, estimate)
     centre, step = logit(estimate), half / (estimate * (1 - estimate))
     return Interval(float(expit(centre - step)), float(expit(centre + step)))

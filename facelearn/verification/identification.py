@@ -384,7 +384,8 @@ class IdentificationResult:
         a larger one (rates fall as a gallery grows).
         The interval is logit(estimate) -+ t * sd / (estimate (1 - estimate)), mapped back; the variance is scaled by
         K / (K - 1), t has K - 1 degrees of freedom, K the number of mated people, for "dir@" the smaller of the two
-        numbers. An estimate of exactly 0 or 1 gives an interval of no width. With fewer than 4 people there is none.
+        numbers. The open end of a rate of exactly 0 or 1 is Clopper and Pearson's limit for as many trials as there are
+        mated people. With fewer than 4 people there is no interval.
         by="probes": probes drawn as if they were independent; too short where people repeat.
 
         Simulated coverage of 95 % intervals (rank 1 and DIR@0.1; 20 to 200 people of each kind with 2 to 6 probes, 200
@@ -453,8 +454,8 @@ class IdentificationResult:
         size = self._deciding(name, by)
         return float(t.ppf((1 + level) / 2, size - 1)) * math.sqrt(np.var(draws[0], ddof=1) * size / (size - 1))
 
-    def _trials(self, name: str, by: str) -> int | None:
-        return None
+    def _trials(self, name: str, by: str) -> Sequence[int]:
+        return [int(self._units[by][1].sum())]
 
     # --- checks
 

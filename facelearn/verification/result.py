@@ -362,15 +362,16 @@ class VerificationResult:
 
         Simulated coverage of 95 % intervals (AUC, EER, TAR@0.1; 120 rounds, standard error .02): .90 to .97 with
         strong effects of 40 or 60 people, .93 to .98 with weak ones or a sparse list; resampling pairs gives .68 to
-        .85 where effects are strong. Where people differ in difficulty by much (scatter of their images log-normal,
-        sigma .35) and each meets each, it is less: with all pairs of 30 to 100 people .85 to .88 for the AUC, .89 to
-        .91 for the EER, .94 to .96 for TAR@1e-2; on a list of LFW's kind .93 to .95. The widths are right; a set that
-        happens to lack hard people is too good and too sure of it. More people help, more pictures do not.
+        .85 where effects are strong. Where nearly all pairs are decided rightly it is less, since a few
+        hard people make all the mistakes and a small set may lack them: at an AUC of .9986, all pairs of 30 people hold
+        the true AUC in .76 and the true EER in .79 of the sets, of 100 people in .82 and .92, a list of 60 people who
+        meet once in .89 and .95; TAR@1e-2 in .93 to .96 everywhere. The misses are one-sided: such a set is too good
+        and too sure of it. More people help, more pictures do not (`benchmarks/coverage.py`).
 
-        A rate of exactly 0 or 1 cannot be resampled. For "tar@", "far>=" and "frr<" the open end is then Clopper and
+        A number of exactly 0 or 1 cannot be resampled. The open end of "tar@", "far>=" and "frr<" is then Clopper and
         Pearson's exact limit (1934, 10.1093/biomet/26.4.404) for as many trials as there are people (for impostor
-        pairs: couples of people who share nobody); the others get an interval of no width. With fewer than 4 people
-        there is no interval.
+        pairs: couples of people who share nobody). For the EER and the accuracy it is the larger of the two limits, for
+        the AUC their sum: 1 - AUC is at most FAR + FRR at any threshold. With fewer than 4 people there is no interval.
 
         by="pairs": the usual bootstrap of pairs as if they were independent; too short where people repeat.
 
@@ -431,16 +432,16 @@ class VerificationResult:
         share = float(kind[:accepted].sum() / kind.sum()) if kind.any() else math.nan
         return share if wrong else 1 - share
 
-    def _trials(self, name: str, by: str) -> int | None:
-        """For a rate, how many independent trials it rests on at least."""
-        if not name.startswith(("tar@", *RATES)):
-            return None
-        of_impostors = name.startswith("far")
-        if by == "pairs":
-            return self.num_impostor if of_impostors else self.num_genuine
-        assert self._people is not None
-        people = len(np.unique(self._people[self.same != of_impostors]))
-        return people // 2 if of_impostors else people
+    def _trials(self, name: str, by: str) -> Sequence[int]:
+        """Genuine and impostor pairs, or their people: a person's genuine pairs, couples of people who share nobody."""
+        trials = [self.num_genuine, self.num_impostor]
+        if by != "pairs":
+            assert self._people is not None
+            people = [len(np.unique(self._people[self.same == kind])) for kind in (True, False)]
+            trials = [people[0], people[1] // 2]
+        if name.startswith(("tar@", "frr")):
+            return trials[:1]
+        return trials[1:] if name.startswith("far") else trials
 
     def _draw(self, rng: np.random.Generator, by: str) -> Sequence[Weigh]:
         """by="identities" has two kinds: [0] people drawn with replacement, [1] independent weights 0 or 2 (variance
