@@ -17,7 +17,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import torch
 import torch.nn.functional as F
-from experiments import faces, protocol
+from experiments import arcface, faces, protocol
 from experiments.faces import Setting, Trained, angles, measure, paired, rows
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -114,19 +114,28 @@ def push(trained: Trained, wanted: Setting) -> tuple[float, float]:
 # ---- what the chapter reads off its tables, and its figures ---------------------------------------------------------
 
 
-def kinds(table: pd.DataFrame) -> pd.DataFrame:
-    """A row for each kind matched at 60 degrees: means over seeds in percent and degrees; EER against ArcFace's."""
+def kinds(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
+    """Head and rows, a row for each kind matched at 60 degrees: means over seeds; EER against ArcFace's in points."""
     found = []
     for loss in ("normface", *KINDS):
         ours = rows(table, setting(loss))
         rates = [f"{100 * ours[name].mean():.2f}" for name in ("eer", "tar_1e3")]
         gap = 100 * paired(table, "eer", setting(loss), setting("arcface"))
-        against = "" if loss == "arcface" else f"{gap.mean():+.2f} ± {lesson.interval(gap).half_width:.2f}"
-        found.append((figures.NAMES[loss], *rates, f"{ours['target_angle'].mean():.0f}°", against))
-    return pd.DataFrame(found, columns=["loss", "EER", "TAR@1e-3", "angle", "EER - ArcFace's"])
+        against = "" if loss == "arcface" else f"{lesson.interval(gap):+.2f}"
+        found.append([figures.NAMES[loss], *rates, f"{ours['target_angle'].mean():.0f}°", against])
+    return ["loss", "EER (%)", "TAR@1e-3 (%)", "angle", "EER - ArcFace's"], found
 
 
-def elsewhere(table: pd.DataFrame) -> pd.DataFrame:
+def shares(scales: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
+    """Head and rows, a row for each scale of chapter 12's table: the share of ArcFace's gain that two others keep."""
+    found = []
+    for scale in arcface.SCALES:
+        kept = [arcface.kept(scales, loss, scale) for loss in ("arcface_detached", "cosface_matched")]
+        found.append([str(scale), *(f"{share:.0%} ({low:.0%} to {high:.0%})" for share, low, high in kept)])
+    return ["s", "ArcFace, detached", "CosFace, matched"], found
+
+
+def elsewhere(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
     """SphereFace and CosFace matched at 60 and at 30 degrees: EER against ArcFace's in points, training accuracy."""
     found = []
     for loss in ("sphereface", "cosface"):
@@ -134,9 +143,16 @@ def elsewhere(table: pd.DataFrame) -> pd.DataFrame:
             gap = 100 * paired(table, "eer", setting(loss, at=at), setting("arcface"))
             accuracy = rows(table, setting(loss, at=at))["train_accuracy"].mean()
             margin = next(iter(matched(loss, at).values()))
-            words = f"{gap.mean():+.2f} ± {lesson.interval(gap).half_width:.2f}"
-            found.append((figures.NAMES[loss], f"{at}°", f"{margin:.2f}", words, f"{accuracy:.0%}"))
-    return pd.DataFrame(found, columns=["loss", "matched at", "margin", "EER - ArcFace's", "train accuracy"])
+            words = f"{lesson.interval(gap):+.2f}"
+            found.append([figures.NAMES[loss], f"{at}°", f"{margin:.2f}", words, f"{accuracy:.0%}"])
+    return ["loss", "matched at", "margin", "EER - ArcFace's", "train accuracy"], found
+
+
+def draw_standing(trained: Trained, images: int = 12) -> Figure:
+    """Training images from the one nearest to its class direction to the farthest, above each its angle."""
+    own, _ = angles(trained)
+    index = own.argsort()[torch.linspace(0, len(own) - 1, images).long()]
+    return figures.face_strip([trained.faces.images[index]], [f"{angle:.0f}°" for angle in own[index].rad2deg()])
 
 
 def slide(target: Callable[[Tensor], Tensor], scale: float, steps: int = 400, classes: int = 300) -> Tensor:

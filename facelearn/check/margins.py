@@ -226,7 +226,7 @@ def _is_as_ordered(function: Callable[[Tensor], Any]) -> Text | None:
             f"在 {math.degrees(float(most)):.0f} 度处它高于 cos θ：比没有间隔还低",
         )
     for degrees, low, high in ((5, 0.0, 5.0), (45, 20.0, 90.0), (100, 0.0, 8.0)):
-        found = float(asked[round(20_000 * degrees / 180)])
+        found = round(float(asked[round(20_000 * degrees / 180)]), 9) + 0.0  # no -0.0
         if not low - 1e-6 <= found <= high:
             wanted = f"at least {low:.0f}" if low else f"at most {high:.0f}"
             words = f"至少 {low:.0f}" if low else f"至多 {high:.0f}"
