@@ -9,7 +9,7 @@ shuffled, the shuffle; runs with one seed are paired. The learning rate was chos
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +20,7 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from facelearn import figures
+from facelearn import figures, lesson
 from facelearn.data import ImageSet, digits
 from facelearn.losses import build
 from facelearn.models import DigitNet
@@ -320,14 +320,14 @@ def draw_stages(looks: list[Look], labels: Tensor, epochs: tuple[int, ...] = (6,
     return figures.petals_sheet(stages, labels)
 
 
-def draw_forces(weight: Tensor, grid: Tensor, force: Tensor, paths: Tensor, labels: Tensor) -> Figure:
-    """The force on a sample of class 1 at each point of a grid (N, 2), and the paths (T, M, 2) of free points."""
+def draw_forces(weight: Tensor, grid: Tensor, force: Tensor, trail: Sequence[Tensor], labels: Tensor) -> Figure:
+    """The force on a sample of class 1 at each point of a grid (N, 2), and the way of free points, (M, 2) at a time."""
     shades = [figures.CLASSES[k] for k in figures.REGION_CLASSES]
     fig, axes = plt.subplots(1, 2, figsize=(8.4, 4))
     for ax, reach in zip(axes, (2.2, 3.4), strict=True):
         figures.regions(ax, weight, torch.zeros(len(weight)), reach)
     axes[0].quiver(*grid.T, *force.T, angles="xy", scale_units="xy", scale=4, width=0.005, color=shades[0])
-    for path, label in zip(paths.unbind(1), labels, strict=True):
+    for path, label in zip(torch.stack(list(trail)).detach().unbind(1), labels, strict=True):
         axes[1].plot(*path.T, color=shades[label], linewidth=1)
         axes[1].plot(*path[0], "o", color=shades[label], markersize=3)
     return fig
@@ -350,12 +350,44 @@ def draw_seeds(runs: pd.DataFrame) -> Figure:
     return fig
 
 
-def draw_variants(table: pd.DataFrame, variants: dict[str, str]) -> Figure:
+SHOWN = {"softmax": "Softmax", "normface": "NormFace", "decay": "strong decay", "bias": "bias", "shuffled": "shuffled"}
+
+
+def last(table: pd.DataFrame, variant: str = "softmax") -> pd.DataFrame:
+    """A variant at the last epoch, a row per seed."""
+    found = rows(table, variant)
+    return found[found["epoch"] == SETTINGS["epochs"]]
+
+
+def at_the_end(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
+    """Head and rows of a table, a row for each variant: means over seeds at the last epoch."""
+    found = []
+    for variant, name in SHOWN.items():
+        mean = last(table, variant).mean(numeric_only=True)
+        accuracies = [f"{mean[which]:.0%}" for which in ("train_accuracy", "test_accuracy")]
+        found.append([name, *accuracies, f"{mean['x_norm']:.2f}", f"{mean['w_norm']:.2f}"])
+    return ["", "training accuracy", "held-out accuracy", "mean norm of x", "of w"], found
+
+
+def separable_or_compact(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
+    """Head and rows of a table: digits that the net knows and classifies correctly, then two that it never saw."""
+    known, new = last(table), last(table, "strangers")
+    numbers = {
+        "right, yet loose: by angle": known["loose_angle"],
+        "right, yet loose: by distance": known["loose_distance"],
+        "never shown, yet sure": new["sure_strangers"],
+        "EER, known digits": new["eer_known"],
+        "EER, digits never shown": new["eer_strangers"],
+    }
+    return ["held-out digits", "share"], [[name, f"{lesson.interval(v)}"] for name, v in numbers.items()]
+
+
+def draw_variants(table: pd.DataFrame) -> Figure:
     """Training accuracy and norm of each variant, epoch by epoch, means over its seeds."""
     styles = {"decay": "--", "bias": ":"}
     shades = {"shuffled": "#999999", "normface": figures.colour("normface")}
     fig, axes = plt.subplots(1, 2, figsize=(8.6, 3.4))
-    for variant, name in variants.items():
+    for variant, name in SHOWN.items():
         mean = rows(table, variant).groupby("epoch")[["train_accuracy", "x_norm"]].mean()
         look: dict[str, Any] = {"color": shades.get(variant, figures.colour("softmax")), "ls": styles.get(variant, "-")}
         axes[0].plot(mean["train_accuracy"], **look)
