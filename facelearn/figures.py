@@ -332,25 +332,3 @@ def petals_pair(title: str, x: Any, labels: Any, frame: Frame2D, *, enlarged: bo
     fig.suptitle(title, fontsize=11, family="DejaVu Sans Mono")
     fig.subplots_adjust(0.01, 0.01, 0.99, 0.84, wspace=0.02)
     return fig
-
-
-def regions(ax: Axes, weight: Any, bias: Any, reach: float = 2.2) -> None:
-    """Where in the plane each class of the linear classifier `(C, 2)`, `(C,)` has the largest logit; its weights."""
-    weight, bias = np.asarray(weight, dtype=float), np.asarray(bias, dtype=float)
-    line = np.linspace(-reach, reach, 401)
-    plane = np.stack(np.meshgrid(line, line), axis=-1)  # (401, 401, 2)
-    winner = (plane @ weight.T + bias).argmax(-1)
-    shades = [CLASSES[k] for k in REGION_CLASSES[: len(weight)]]
-    ax.contourf(line, line, winner, levels=np.arange(len(weight) + 1) - 0.5, colors=shades, alpha=0.22)
-    for k, (w, shade) in enumerate(zip(weight, shades, strict=True), start=1):
-        ax.annotate(
-            "", w, (0, 0), arrowprops={"arrowstyle": "-|>", "color": shade, "lw": 2, "shrinkA": 0, "shrinkB": 0}
-        )
-        at = w * (1 + 0.27 / np.linalg.norm(w))
-        ax.text(at[0], at[1], f"$w_{k}$", color=shade, ha="center", va="center", fontsize=12)
-    ax.plot(0, 0, "+", color="#222222", markersize=7, markeredgewidth=1, zorder=5)
-    ax.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
-    ax.axis("off")
-
-
-REGION_CLASSES = (0, 6, 3, 4)  # of CLASSES: far apart for every reader

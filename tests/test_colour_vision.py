@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from experiments import softmax
 from matplotlib import pyplot as plt
 from PIL import Image
 
@@ -73,7 +74,7 @@ def test_classes_carry_their_number_since_two_of_ten_colours_meet():
 
 
 def test_regions_of_up_to_four_classes_are_apart_by_colour_alone():
-    shades = [figures.CLASSES[k] for k in figures.REGION_CLASSES]
+    shades = [figures.CLASSES[k] for k in softmax.REGION_CLASSES]
     assert min(distance(a, b, v) for a, b in combinations(shades, 2) for v in VISION) >= APART
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from experiments import softmax
 from matplotlib import pyplot as plt
 
 from facelearn import figures
@@ -58,7 +59,7 @@ def test_the_frame_holds_the_largest_cloud_and_the_origin(cloud):
 def test_a_region_belongs_to_the_largest_logit():
     fig = plt.figure(figsize=(2, 2), layout="none")
     ax = fig.add_axes((0, 0, 1, 1))
-    figures.regions(ax, [[1, 0], [-1, 0]], [1, 0])  # 2 x + 1 = 0: the boundary is at x = -1/2
+    softmax.regions(ax, [[1, 0], [-1, 0]], [1, 0])  # 2 x + 1 = 0: the boundary is at x = -1/2
     fig.canvas.draw()
     pixels = np.asarray(fig.canvas.buffer_rgba())[20, :, :3].astype(int)  # one row, away from the arrows
     change = np.abs(np.diff(pixels, axis=0)).sum(1).argmax() / (len(pixels) - 1)

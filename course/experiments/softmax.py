@@ -13,10 +13,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 import torch
 from experiments import protocol
 from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
@@ -289,11 +291,33 @@ def changes(table: pd.DataFrame, variant: str = "softmax", stage: str = "open") 
 # ---- the chapter's figures ------------------------------------------------------------------------------------------
 
 
+REGION_CLASSES = (0, 6, 3, 4)  # of figures.CLASSES: far apart for every reader
+
+
+def regions(ax: Axes, weight: Any, bias: Any, reach: float = 2.2) -> None:
+    """Where in the plane each class of the linear classifier `(C, 2)`, `(C,)` has the largest logit; its weights."""
+    weight, bias = np.asarray(weight, dtype=float), np.asarray(bias, dtype=float)
+    line = np.linspace(-reach, reach, 401)
+    plane = np.stack(np.meshgrid(line, line), axis=-1)  # (401, 401, 2)
+    winner = (plane @ weight.T + bias).argmax(-1)
+    shades = [figures.CLASSES[k] for k in REGION_CLASSES[: len(weight)]]
+    ax.contourf(line, line, winner, levels=np.arange(len(weight) + 1) - 0.5, colors=shades, alpha=0.22)
+    for k, (w, shade) in enumerate(zip(weight, shades, strict=True), start=1):
+        ax.annotate(
+            "", w, (0, 0), arrowprops={"arrowstyle": "-|>", "color": shade, "lw": 2, "shrinkA": 0, "shrinkB": 0}
+        )
+        at = w * (1 + 0.27 / np.linalg.norm(w))
+        ax.text(at[0], at[1], f"$w_{k}$", color=shade, ha="center", va="center", fontsize=12)
+    ax.plot(0, 0, "+", color="#222222", markersize=7, markeredgewidth=1, zorder=5)
+    ax.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
+    ax.axis("off")
+
+
 def draw_regions(panels: dict[str, tuple[Tensor, Any]]) -> Figure:
     """Regions of linear classifiers in the plane, (weight, bias) each, side by side."""
     fig, axes = plt.subplots(1, len(panels), figsize=(8.4, 3.1))
     for ax, (title, classifier) in zip(axes, panels.items(), strict=True):
-        figures.regions(ax, *classifier)
+        regions(ax, *classifier)
         ax.set_title(title)
     return fig
 
@@ -322,10 +346,10 @@ def draw_stages(looks: list[Look], labels: Tensor, epochs: tuple[int, ...] = (6,
 
 def draw_forces(weight: Tensor, grid: Tensor, force: Tensor, trail: Sequence[Tensor], labels: Tensor) -> Figure:
     """The force on a sample of class 1 at each point of a grid (N, 2), and the way of free points, (M, 2) at a time."""
-    shades = [figures.CLASSES[k] for k in figures.REGION_CLASSES]
+    shades = [figures.CLASSES[k] for k in REGION_CLASSES]
     fig, axes = plt.subplots(1, 2, figsize=(8.4, 4))
     for ax, reach in zip(axes, (2.2, 3.4), strict=True):
-        figures.regions(ax, weight, torch.zeros(len(weight)), reach)
+        regions(ax, weight, torch.zeros(len(weight)), reach)
     axes[0].quiver(*grid.T, *force.T, angles="xy", scale_units="xy", scale=4, width=0.005, color=shades[0])
     for path, label in zip(torch.stack(list(trail)).detach().unbind(1), labels, strict=True):
         axes[1].plot(*path.T, color=shades[label], linewidth=1)
