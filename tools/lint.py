@@ -361,18 +361,12 @@ EVERY_CHAPTER = [
     short, code_width, printed, hidden_guess, hints, optional, disagreements,
 ]  # fmt: skip
 
-# Rules that are younger than a chapter, and which it does not keep yet. A rule that it keeps must be taken out.
-NOT_YET: dict[str, set[str]] = {
-    "01_verification": {"short"},
-}
-
 
 def check(page: Page) -> list[str]:
     """Everything that is wrong with one page in one language, one line each."""
     found = [(rule.__name__, *problem) for rule in EVERY_PAGE for problem in rule(page)]
     if isinstance(page, Chapter):
-        rules = [rule for rule in EVERY_CHAPTER if rule.__name__ not in NOT_YET.get(page.name, ())]
-        found += [(rule.__name__, *problem) for rule in rules for problem in rule(page)]
+        found += [(rule.__name__, *problem) for rule in EVERY_CHAPTER for problem in rule(page)]
     return [f"{page.where}: cell {index}: {rule}: {problem}" for rule, index, problem in found]
 
 
@@ -384,12 +378,6 @@ def check_project(root: Path) -> list[str]:
         for path in text_files(root)
         for url in stale_urls(path.read_text(encoding="utf-8"), slug)
     ]
-    for name, waived in NOT_YET.items():
-        pair = [Chapter(root / "course" / language / f"{name}.md") for language in chapters.LANGUAGES]
-        there = [chapter for chapter in pair if chapter.path.is_file()]
-        broken = {rule.__name__ for rule in EVERY_CHAPTER for chapter in there if any(rule(chapter))}
-        if kept := waived - broken:
-            problems.append(f"tools/lint.py: NOT_YET: {name} keeps {', '.join(sorted(kept))}: take it out")
     entries = references.read_bib(root / "course" / "references.bib")
     for language in chapters.LANGUAGES:
         path = root / "course" / language / "references.md"

@@ -5,7 +5,6 @@ import shutil
 import pytest
 
 from tests.tools import made_up
-from tools import lint
 
 
 @pytest.fixture(scope="session")
@@ -17,9 +16,3 @@ def template(tmp_path_factory):
 def project(template, tmp_path):
     shutil.copytree(template, tmp_path, dirs_exist_ok=True)
     return made_up.Project(tmp_path)
-
-
-@pytest.fixture(autouse=True)
-def nothing_waived(monkeypatch):
-    """What the real chapters still owe the lints is not owed to a made-up one."""
-    monkeypatch.setattr(lint, "NOT_YET", {})

@@ -320,13 +320,6 @@ def test_few_disagreements_are_shown(project):
     )
 
 
-def test_a_chapter_may_owe_a_rule_only_while_it_breaks_it(project, monkeypatch):
-    monkeypatch.setattr(lint, "NOT_YET", {made_up.NAME: {"hints"}})
-    expect(lint.check_project(project.root), "NOT_YET: 12_arcface keeps hints: take it out")
-    assert broken(project, "### 2 · Turn it", "Hint", "Answer") == []
-    assert lint.check_project(project.root) == []
-
-
 # ---- formulas -----------------------------------------------------------------------------------------------------
 
 BLOCK = "$$\n{}\n$$"
