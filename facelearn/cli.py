@@ -132,7 +132,8 @@ def _guarded(command: str, act: Any) -> int:
     try:
         distributed.start()
         act()
-    except (ValueError, OSError) as error:
+        distributed.stop()  # not after an error: a rank that fails alone is to end, and not to wait for the others
+    except (ValueError, OSError, distributed.OtherRank) as error:
         print(f"facelearn {command}: error: {error}", file=sys.stderr)
         return 2
     except FloatingPointError as error:
@@ -141,8 +142,6 @@ def _guarded(command: str, act: Any) -> int:
     except KeyboardInterrupt:
         print(f"facelearn {command}: stopped; the same command goes on", file=sys.stderr)
         return 130
-    finally:
-        distributed.stop()
     return 0
 
 

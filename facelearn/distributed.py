@@ -14,6 +14,9 @@ ranks, in one of two ways:
   holds all of them: the start, and with it the curve, depends on the number of processes. From the same weights it is
   the curve of one process.
 
+A rank that fails alone, at a damaged file, say, must end its process, as an error that nobody catches does; so does the
+command line. The others then fail too, with what it failed with (`OtherRank`). As long as it lives they wait for it.
+
 With one process nothing here does anything.
 """
 
@@ -21,7 +24,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import NamedTuple, TypeVar
 
 import torch
@@ -35,6 +38,10 @@ from facelearn.losses.parallel import GatherSamples, gather_labels
 
 T = TypeVar("T")
 Augment = Callable[[Tensor, torch.Generator], Tensor]
+
+
+class OtherRank(RuntimeError):
+    """Another rank has failed alone, and this one cannot go on."""
 
 
 def start() -> None:
@@ -85,6 +92,10 @@ def together(act: Callable[[], T]) -> T | None:
 def _home() -> torch.device:
     """Where small messages live: on the CPU, unless there is NCCL alone, which carries none from there."""
     return torch.device("cpu" if "cpu:" in dist.get_backend_config() else "cuda")
+
+
+def _note(rank: int) -> str:
+    return f"facelearn: failed on rank {rank}"
 
 
 def _may_have_group(module: nn.Module) -> bool:
@@ -157,6 +168,30 @@ class Ranks:
         from torch.distributed.fsdp.sharded_grad_scaler import ShardedGradScaler
 
         return ShardedGradScaler(device.type, process_group=self.group)
+
+    @contextmanager
+    def failing_with(self) -> Iterator[None]:
+        """Where another rank fails alone, raise OtherRank with its error: the backend knows of a closed connection."""
+        if self.group is None:
+            yield
+            return
+        board = self.group.get_group_store()  # read and written without collectives
+        board.delete_key(_note(self.rank))
+        try:
+            yield
+        except BaseException as error:
+            if (told := self._told(board, error)) is None:
+                raise
+            raise OtherRank(told) from error
+
+    def _told(self, board: dist.Store, error: BaseException) -> str | None:
+        """What another rank has failed with, if that may be why there is this error; else the others are told of it."""
+        with suppress(RuntimeError):  # the board may be gone with the process that keeps it
+            for rank in range(self.size):
+                if isinstance(error, RuntimeError) and board.check([_note(rank)]):
+                    return f"rank {rank} failed: {board.get(_note(rank)).decode()}"
+            board.set(_note(self.rank), f"{type(error).__name__}: {error}")
+        return None
 
     # ---- in every step
 

@@ -96,7 +96,8 @@ def fit(
 
     Raises ValueError for settings that cannot work, FloatingPointError as soon as the loss is no longer finite (checked
     before the weights change on a CPU, every 50 steps on a GPU), OSError if the checkpoint cannot be written (before
-    training), ValueError if it is damaged or was written with other settings.
+    training), ValueError if it is damaged or was written with other settings. Where another process fails alone,
+    `distributed.OtherRank` with its error, as soon as it has ended.
     """
     _check_settings(data, epochs, batch_size, lr, weight_decay, seed, batches)
     _check_labels(data, loss)
@@ -126,7 +127,7 @@ def fit(
 
     parallel = ranks.wrap(device)  # the net, its gradients averaged over the ranks
     quiet = ranks.rank > 0 or not show_progress(progress)
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+    with ranks.failing_with(), torch.random.fork_rng([device] if device.type == "cuda" else []):
         for epoch in range(len(records) + 1, epochs + 1):
             began = time.perf_counter()
             torch.manual_seed(_key(seed, epoch, "global"))  # dropout and the like

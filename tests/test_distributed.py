@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
 import time
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,6 +21,7 @@ from facelearn.data.samplers import PKBatches
 from facelearn.losses.parallel import shard
 from facelearn.models import SmallFaceNet
 from facelearn.training import ShiftAndGain, fit, seed_everything
+from tests import ranks
 
 WORLD, CLASSES, D, EPOCHS = 2, 7, 6, 3  # seven classes: shards of four and three
 
@@ -217,36 +215,20 @@ def wait_for_the_first(folder: Path) -> None:
 CHECKS = [run_cases, stop_and_resume, fail_together, draw_apart, half_precision_with_shards, wait_for_the_first]
 
 
-def work(rank: int, port: int, folder: str) -> None:
-    """Everything in one pair of processes, since starting them is what costs."""
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "GLOO_SOCKET_IFNAME": "lo"}
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", rank=rank, world_size=WORLD)
-    for check in CHECKS:
-        result = "passed"
-        try:
-            check(Path(folder))
-        except BaseException:
-            result = traceback.format_exc()
-        Path(folder, f"{check.__name__}.{rank}").write_text(result)
-    distributed.stop()
+def call(check: Callable[[Path], None], folder: Path) -> None:
+    check(folder)
 
 
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("ranks")
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
-    mp.spawn(work, (port, str(folder)), nprocs=WORLD)
+    ranks.run(CHECKS, WORLD, folder, call)
     return folder
 
 
 @pytest.mark.parametrize("check", [check.__name__ for check in CHECKS])
 def test_two_processes(outcomes: Path, check: str) -> None:
-    for rank in range(WORLD):
-        result = (outcomes / f"{check}.{rank}").read_text()
-        assert result == "passed", f"rank {rank}:\n{result}"
+    assert ranks.outcome(outcomes, check, WORLD) == []
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -277,9 +259,36 @@ def test_two_processes_resume_and_one_process_resumes_what_two_began(outcomes: P
         torch.testing.assert_close(found[key], value, rtol=1e-7, atol=1e-9)
 
 
+def fail_alone(rank: int, port: int, folder: Path) -> None:
+    ranks.join(rank, WORLD, port)
+    ended = folder / str(rank)
+
+    def on_step(step: int, total: int) -> None:
+        ended.write_text(str(time.time()))
+        if step == 2 and rank == 1:
+            raise KeyError("no such page")
+
+    try:
+        fit(*build("arcface", "group", "weight"), image_set(), epochs=1, batch_size=12, device="cpu", on_step=on_step)
+    except Exception as error:
+        ended.write_text(f"{time.time() - float(ended.read_text()):.0f} {type(error).__name__}: {error}")
+        raise
+
+
+def test_a_rank_that_fails_alone_ends_its_group_with_its_own_error(tmp_path: Path) -> None:
+    spawned = mp.spawn(fail_alone, (ranks.free_port(), tmp_path), nprocs=WORLD, join=False)
+    for process in spawned.processes:  # nobody ends the others, as torchrun would
+        process.join(120)
+    assert [process.exitcode for process in spawned.processes] == [1, 1]
+    (waited, first), (_, second) = ((tmp_path / str(rank)).read_text().split(" ", 1) for rank in range(WORLD))
+    assert second == "KeyError: 'no such page'"
+    assert first == f"OtherRank: rank 1 failed: {second}"
+    assert int(waited) < 60  # two seconds where the cores are free
+
+
 def test_one_process_needs_no_group() -> None:
     assert distributed.rank() == 0
     distributed.start()  # not started by torchrun: nothing happens
     assert not dist.is_initialized()
-    ranks = distributed.Ranks(nn.Identity(), nn.Identity())
-    assert (ranks.rank, ranks.size, ranks.shards) == (0, 1, {})
+    alone = distributed.Ranks(nn.Identity(), nn.Identity())
+    assert (alone.rank, alone.size, alone.shards) == (0, 1, {})

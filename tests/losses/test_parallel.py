@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import copy
+import functools
 import gc
-import os
-import socket
 import time
-import traceback
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 import torch.nn.functional as F
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor, Replicate
@@ -24,6 +22,7 @@ from torch.nn.parallel import DistributedDataParallel as DDP
 
 from facelearn import losses
 from facelearn.losses.parallel import shard
+from tests import ranks
 from tests.losses import sharding_checks
 from tests.losses.conformance import PAIR
 from tests.losses.test_tiles import HEADS
@@ -490,37 +489,26 @@ CHECKS = [
 RESUMING = [sharding_checks.check_resuming, sharding_checks.check_failing_together]
 
 
-def work(rank: int, port: int, folder: str) -> None:
-    """All checks in one set of processes, since starting them is what costs."""
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "GLOO_SOCKET_IFNAME": "lo"}
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", rank=rank, world_size=1 + WORLD)
-    two = dist.new_group(TWO)
-    for check in [*CHECKS, *RESUMING]:
-        result = "passed"
-        try:
-            if check in RESUMING:
-                check(two if rank in TWO else None, dist.group.WORLD, Path(folder))
-            elif rank in TWO:
-                check(two)
-        except BaseException:
-            result = traceback.format_exc()
-        Path(folder, f"{check.__name__}.{rank}").write_text(result)
-    dist.destroy_process_group()
+@functools.cache
+def two_of_three() -> dist.ProcessGroup:
+    return dist.new_group(TWO)
+
+
+def call(check: Callable[..., None], folder: Path) -> None:
+    two, taken = two_of_three(), dist.get_rank() in TWO
+    if check in RESUMING:
+        check(two if taken else None, dist.group.WORLD, folder)
+    elif taken:
+        check(two)
 
 
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("ranks")
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
-    mp.spawn(work, (port, str(folder)), nprocs=1 + WORLD)
+    ranks.run([*CHECKS, *RESUMING], 1 + WORLD, folder, call)
     return folder
 
 
 @pytest.mark.parametrize("check", [check.__name__ for check in [*CHECKS, *RESUMING]])
 def test_processes_together(outcomes, check):
-    for rank in range(1 + WORLD):
-        result = (outcomes / f"{check}.{rank}").read_text()
-        assert result == "passed", f"rank {rank}:\n{result}"
+    assert ranks.outcome(outcomes, check, 1 + WORLD) == []
