@@ -8,7 +8,7 @@ JOBS   ?= 2
 export OMP_NUM_THREADS ?= 1
 export PYTHONHASHSEED  ?= 0
 
-.PHONY: lab test help setup lint unit chapters execute results protocol assets site links student solutions slides pdf gpu bench real exam clean
+.PHONY: lab test help setup lint unit oldest newest chapters execute results protocol assets site links student solutions slides pdf gpu bench real exam clean
 .DEFAULT_GOAL := help
 
 lab: setup            ## open JupyterLab in course/  [HOST=127.0.0.1 PORT=8888 ARGS="--no-browser"]
@@ -36,6 +36,16 @@ lint: setup           ## ruff, mypy, and the lints of the course
 
 unit: setup           ## the tests alone
 	$(PY) -m pytest -q -n $(JOBS) --dist loadfile tests
+
+# What does not depend on the course's tools, at either end of the ranges of pyproject.toml.
+ENDS = tests/losses tests/data tests/test_training.py tests/test_distributed.py tests/test_measuring.py tests/test_models.py \
+  tests/test_recipe.py tests/test_verification.py tests/test_verification_identification.py tests/test_figures.py tests/test_cli.py
+oldest: VERSION = ==\2
+oldest newest:        ## tests of the package on the oldest or the newest versions it takes, in .venv-oldest or .venv-newest
+	$(PYTHON) -m venv .venv-$@
+	.venv-$@/bin/python -m pip install --quiet --disable-pip-version-check --upgrade \
+	  $$(sed -n 's/^    "\(.*\)>=\(.*\)",$$/\1$(VERSION)/p' pyproject.toml) pytest pytest-xdist hypothesis selenium psutil
+	.venv-$@/bin/python -m pytest -q -n $(JOBS) --dist loadfile $(ENDS)
 
 # One language runs at the budget whose outputs a reader sees, the other, whose code is the same, as a smoke test.
 NBVAL = $(PY) -m pytest -q --nbval-lax --nbval-current-env --nbval-cell-timeout=600 -n $(JOBS) --dist loadscope
@@ -93,8 +103,8 @@ exam: setup           ## the frozen configuration on people never seen  PAIRS=pa
 	  $(if $(OUT),--out $(OUT)) $(if $(SEED),--seed $(SEED)) $(if $(DEVICE),--device $(DEVICE))
 
 clean:                ## remove the environment and caches
-	rm -rf $(V) .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf $(V) .venv-oldest .venv-newest .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
 
 help:
 	@echo "make lab    open the course in JupyterLab"; echo "make test   run all tests and all chapters"; echo
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z ]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

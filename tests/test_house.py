@@ -1,5 +1,6 @@
 """The files around the code agree with each other."""
 
+import importlib.metadata
 import re
 import subprocess
 import sys
@@ -35,6 +36,16 @@ def test_pins_lie_within_the_ranges_of_the_package(group):
         assert pins("requirements.txt")[requirement.name.lower()] in requirement.specifier, requirement
 
 
+def test_texts_name_the_oldest_torch():
+    (oldest,) = (s.version for r in map(Requirement, PROJECT["dependencies"]) if r.name == "torch" for s in r.specifier)
+    told = {
+        "README.md": f"({oldest} or newer",
+        "README.zh.md": f"（{oldest} 及以上",
+        "CONTRIBUTING.md": f"torch\n{oldest}.0",
+    }
+    assert [name for name, words in told.items() if words not in (ROOT / name).read_text()] == []
+
+
 def test_conda_environment_installs_the_same_pins():
     lines = [line.strip(" -") for line in (ROOT / "environment.yml").read_text().splitlines()]
     assert {"r requirements.txt", "e ."} <= set(lines)
@@ -46,6 +57,17 @@ def test_conda_environment_installs_the_same_pins():
 def test_every_package_folder_is_packaged():
     folders = {str(p.parent.relative_to(ROOT)).replace("/", ".") for p in (ROOT / "facelearn").rglob("__init__.py")}
     assert set(tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]) == folders
+
+
+def test_types_are_seen_where_the_package_is_installed_for_editing():
+    """Type checkers follow a .pth file that names a folder; a finder that is code they do not run."""
+    assert (ROOT / "facelearn" / "py.typed").exists()
+    try:
+        installed = [str(path) for path in importlib.metadata.files("facelearn") or ()]
+    except importlib.metadata.PackageNotFoundError:
+        pytest.skip("not installed")
+    if any(path.endswith(".pth") for path in installed):
+        assert not any("finder" in path for path in installed)
 
 
 def test_licences_and_citation_agree_with_the_package():

@@ -13,7 +13,7 @@ files a class is one row `(K·d,)`, so that its sub-centres stay together whatev
 Torch's usual storage unpickles its metadata, and so runs whatever a stranger's file tells it to; these files are
 safetensors and JSON alone. The index is replaced last and in one step: up to then an older checkpoint of the folder
 counts. Missing and damaged files are refused, where torch would silently leave the rows they held as they were. Not
-part of `facelearn.losses` itself: `from facelearn.losses.sharding import ...`, with torch 2.9 or newer.
+part of `facelearn.losses` itself: `from facelearn.losses.sharding import ...`.
 """
 
 from __future__ import annotations
