@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 import math
-import sys
 from types import ModuleType
 
 import torch
@@ -74,19 +72,6 @@ class Floor(nn.Module):
             c = x @ W.T  # cosines, again
             dx.addmm_(c, W)  # gradient to the embeddings
             torch.mm(c.T, x, out=dW[low : low + self.tile])  # gradient to the weights
-
-
-def package(folder: str) -> ModuleType:
-    """`facelearn.losses` of another checkout, beside the one that is imported."""
-    here = {name: sys.modules.pop(name) for name in list(sys.modules) if name.split(".")[0] == "facelearn"}
-    sys.path.insert(0, folder)
-    try:
-        return importlib.import_module("facelearn.losses")
-    finally:
-        sys.path.remove(folder)
-        for name in [name for name in sys.modules if name.split(".")[0] == "facelearn"]:
-            del sys.modules[name]
-        sys.modules.update(here)
 
 
 def make(

@@ -1,7 +1,7 @@
 """Speed of the angular heads beside the bare matrix products they cannot do without, and beside other libraries.
 
     python benchmarks/losses.py [--classes 10000 50000] [--stems arcface ...] [--rounds 9] [--keep-memory]
-    python benchmarks/losses.py --before FOLDER     # beside the package in another checkout, and nothing else
+    python benchmarks/losses.py --before FOLDER     # each head beside itself in another checkout, and nothing else
 
 One step is forward plus backward with gradients to embeddings and weights, in float32; how it is timed stands in
 `rounds.py`. Prints Markdown.
@@ -13,7 +13,8 @@ One step is forward plus backward with gradients to embeddings and weights, in f
     insightface    the same with the margin as a constant, as insightface's arcface_torch trains it
     pml            pytorch-metric-learning's ArcFaceLoss, where it is installed
 
-    before <stem>  the package in FOLDER, which `git worktree add FOLDER COMMIT` makes
+FOLDER is what `git worktree add FOLDER COMMIT` makes. There each row comes as soon as it is measured: `--stems` and
+`--forms` do it in parts.
 
 With `--keep-memory` glibc keeps what is freed instead of handing it back, which the dense forms gain most from.
 """
@@ -21,13 +22,17 @@ With `--keep-memory` glibc keeps what is freed instead of handing it back, which
 from __future__ import annotations
 
 import argparse
+from types import ModuleType
 
 import torch
-from heads import ABSENT, ArcFaceLoss, make, package, step
-from rounds import DEVICE, Times, keep_freed_memory, place, race, ratio, table
+from heads import ABSENT, STEMS, ArcFaceLoss, make, step
+from rounds import DEVICE, Step, Times, before_and_after, keep_freed_memory, of_checkout, place, race, ratio, table
 from torch import nn
 
+from facelearn import losses
+
 DEFAULT = ("arcface", "curricularface", "mv_softmax", "npcface")
+FORMS = ("tiled", "dense")
 #: (C, at least this many times as quick as the quickest of the others)
 AGAINST_OTHERS = {10_000: 1.4, 50_000: 2.0, 200_000: 3.0}
 
@@ -37,29 +42,30 @@ def measure(classes: int, options: argparse.Namespace) -> None:
     x = torch.randn(options.batch, options.dim, device=DEVICE)
     y = torch.randint(classes, (options.batch,), device=DEVICE)
     weight = nn.Parameter(torch.randn(classes, options.dim, device=DEVICE))
-    own = [f"{stem}{form}" for stem in options.stems for form in (("",) if classes > 100_000 else ("", " dense"))]
-    others = [] if options.before else ["lean", "insightface", *(["pml"] if ArcFaceLoss else [])]
-    names = ["gemm4", *own, *others]
-    heads = {name: make(name, options.dim, classes, weight).to(DEVICE) for name in names}
-    if options.before:
-        old = package(options.before)
-        heads |= {f"before {name}": make(name, options.dim, classes, weight, old).to(DEVICE) for name in own}
+    own = [f"{stem} {form}".removesuffix(" tiled") for stem in options.stems for form in options.forms]
+    own = [name for name in own if classes <= 100_000 or not name.endswith(" dense")]
 
-    def run(name: str) -> None:
-        step(heads[name], x, y)
+    def run(head: nn.Module) -> None:
+        step(head, x, y)
         weight.grad = None  # shared: the next one is not to find it
 
-    times = race({name: lambda name=name: run(name) for name in heads}, options.rounds)
-    show(classes, options, times)
+    def steps(name: str, losses: ModuleType = losses) -> Step:
+        head = make(name, options.dim, classes, weight, losses).to(DEVICE)
+        return lambda: run(head)
+
+    print(f"### C = {classes:,}, B = {options.batch}, d = {options.dim}\n")
     if options.before:
-        rows = [(name, ratio(times[name].process, times[f"before {name}"].process)) for name in own]
-        table(["", "after / before, process time: median [quartiles] (min/min)"], rows)
-    else:
-        goals(classes, options, times, others)
+        old = of_checkout(options.before, "facelearn.losses")
+        before_and_after({name: (steps(name), steps(name, old)) for name in own}, options.rounds)
+        return
+    others = ["lean", "insightface", *(["pml"] if ArcFaceLoss else [])]
+    times = race({name: steps(name) for name in ("gemm4", *own, *others)}, options.rounds)
+    show(options, times)
+    goals(classes, options, times, others)
 
 
-def show(classes: int, options: argparse.Namespace, times: dict[str, Times]) -> None:
-    print(f"### C = {classes:,}, B = {options.batch}, d = {options.dim}\n\n{place()}, {options.rounds} rounds\n")
+def show(options: argparse.Namespace, times: dict[str, Times]) -> None:
+    print(f"{place()}, {options.rounds} rounds\n")
     floor = times["gemm4"]
     rows = []
     for name, own in times.items():
@@ -92,7 +98,8 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--dim", type=int, default=512)
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--stems", nargs="+", default=list(DEFAULT))
+    parser.add_argument("--stems", nargs="+", choices=STEMS, default=list(DEFAULT))
+    parser.add_argument("--forms", nargs="+", choices=FORMS, default=list(FORMS))
     parser.add_argument("--keep-memory", action="store_true", help="glibc keeps freed memory")
     parser.add_argument("--before", metavar="FOLDER", help="a checkout of facelearn to compare with")
     options = parser.parse_args()
@@ -100,7 +107,7 @@ def main() -> None:
     print("## Speed of the heads" + (", freed memory kept" if options.keep_memory else "") + "\n")
     if options.keep_memory:
         keep_freed_memory()
-    if ArcFaceLoss is None:
+    if ArcFaceLoss is None and not options.before:
         print(ABSENT + "\n")
     for classes in options.classes:
         measure(classes, options)

@@ -1,7 +1,7 @@
 """Speed and memory of the pair losses beside pytorch-metric-learning, at equal formula and settings.
 
     python benchmarks/pairs.py [--batch 1024 4096] [--losses circle ...] [--rounds 5] [--all-triplets-of-pml]
-    python benchmarks/pairs.py --before FOLDER     # beside the package in another checkout, and nothing else
+    python benchmarks/pairs.py --before FOLDER     # each loss beside itself in another checkout, and nothing else
 
 A batch is B / 4 classes of 4 samples, d = 512, float32. That both give the same value is checked first. How things are
 timed stands in `rounds.py`; peak memory is what a step needs beyond embeddings and their gradient, in a fresh process,
@@ -19,8 +19,7 @@ from collections.abc import Callable
 from types import ModuleType
 
 import torch
-from heads import package
-from rounds import DEVICE, fresh, peaks, place, race, ratio, table
+from rounds import DEVICE, Step, before_and_after, fresh, of_checkout, peaks, place, race, ratio, table
 from torch import Tensor
 
 from facelearn import losses
@@ -126,12 +125,15 @@ def compare(size: int, options: argparse.Namespace, sides: list[str]) -> None:
 
 def beside(before: ModuleType, size: int, options: argparse.Namespace) -> None:
     """Time, after and before a change."""
-    print(f"### B = {size:,}\n\n{place()}, {options.rounds} rounds\n")
+    print(f"### B = {size:,}\n")
     x, y = batch(size)
-    calls = {(name, package): OURS[name](package) for name in options.losses for package in (losses, before)}
-    times = race({key: lambda loss=loss: step(loss, x, y) for key, loss in calls.items()}, options.rounds)
-    rows = [(name, ratio(times[name, losses].process, times[name, before].process)) for name in options.losses]
-    table(["", "after / before, process time: median [quartiles] (min/min)"], rows)
+
+    def steps(name: str, package: ModuleType) -> Step:
+        loss = OURS[name](package)
+        return lambda: step(loss, x, y)
+
+    pairs = {name: (steps(name, losses), steps(name, before)) for name in options.losses}
+    before_and_after(pairs, options.rounds)
 
 
 def verdict(met: bool) -> str:
@@ -158,7 +160,7 @@ def main() -> None:
         return
     print("## Pair losses\n")
     if options.before:
-        before = package(options.before)
+        before = of_checkout(options.before, "facelearn.losses")
         for size in options.batch:
             beside(before, size, options)
         return

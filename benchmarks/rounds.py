@@ -14,6 +14,7 @@ On a GPU, times are those of CUDA events and peaks those of the allocator.
 from __future__ import annotations
 
 import ctypes
+import importlib
 import os
 import platform
 import random
@@ -21,9 +22,10 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date
 from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple, TypeVar
 
 import torch
@@ -103,6 +105,32 @@ def table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
     for row in rows:
         print("| " + " | ".join(map(str, row)) + " |", flush=True)
     print(flush=True)
+
+
+def before_and_after(pairs: Mapping[str, tuple[Step, Step]], rounds: int) -> None:
+    """The time of each pair (after, before) as a ratio; a row as soon as it is known, so that any part may be run."""
+    print(f"{place()}, {rounds} rounds\n")
+
+    def rows() -> Iterator[tuple[object, ...]]:
+        for name, (after, before) in pairs.items():
+            times = race({"after": after, "before": before}, rounds)
+            now, then = times["after"].process, times["before"].process
+            yield name, ratio(now, then), f"{1e3 * min(now):.1f}", f"{1e3 * min(then):.1f}"
+
+    table(["", "after / before, process time: median [quartiles] (min/min)", "after, ms", "before, ms"], rows())
+
+
+def of_checkout(folder: str, module: str) -> ModuleType:
+    """A module of `facelearn` in another checkout, beside the one that is imported."""
+    here = {name: sys.modules.pop(name) for name in list(sys.modules) if name.split(".")[0] == "facelearn"}
+    sys.path.insert(0, folder)
+    try:
+        return importlib.import_module(module)
+    finally:
+        sys.path.remove(folder)
+        for name in [name for name in sys.modules if name.split(".")[0] == "facelearn"]:
+            del sys.modules[name]
+        sys.modules.update(here)
 
 
 def keep_freed_memory() -> None:

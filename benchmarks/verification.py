@@ -3,6 +3,7 @@
     python benchmarks/verification.py                    10^6 scores
     python benchmarks/verification.py 10000000           10^7 scores
     python benchmarks/verification.py --decimals 4       most scores tied
+    python benchmarks/verification.py --before FOLDER    beside the package in another checkout, and nothing else
 
 Two tasks: the ROC alone, with every point (`roc_curve(drop_intermediate=False)`), and the ROC with the numbers of an
 evaluation (ours: AUC, EER and one TAR@FAR; scikit-learn: `roc_auc_score`). Rounds are interleaved in shuffled order,
@@ -20,16 +21,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from types import ModuleType
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
+from rounds import before_and_after, of_checkout
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from facelearn.verification import VerificationResult
+from facelearn import verification
 
-Task = Callable[[np.ndarray, np.ndarray], float]
+Task = Callable[..., float]  # of scores and whether they are of one person
 
 
 def make_scores(n: int, decimals: int) -> tuple[np.ndarray, np.ndarray]:
@@ -38,12 +42,13 @@ def make_scores(n: int, decimals: int) -> tuple[np.ndarray, np.ndarray]:
     return np.round(rng.normal(size=n) * 0.1 + 0.2 * same, decimals), same
 
 
-def result(scores: np.ndarray, same: np.ndarray) -> VerificationResult:
-    return VerificationResult(scores, same, np.empty((0, 2), np.int64), None, np.empty(0, np.int64))
+def result(scores: np.ndarray, same: np.ndarray, package: ModuleType = verification) -> verification.VerificationResult:
+    folds = np.empty(0, np.int64)
+    return package.VerificationResult(scores, same, np.empty((0, 2), np.int64), None, folds)
 
 
-def our_roc(scores: np.ndarray, same: np.ndarray) -> float:
-    return float(result(scores, same).roc.tar.sum())
+def our_roc(scores: np.ndarray, same: np.ndarray, package: ModuleType = verification) -> float:
+    return float(result(scores, same, package).roc.tar.sum())
 
 
 def sklearn_roc(scores: np.ndarray, same: np.ndarray) -> float:
@@ -51,8 +56,8 @@ def sklearn_roc(scores: np.ndarray, same: np.ndarray) -> float:
     return float(tar.sum())
 
 
-def our_evaluation(scores: np.ndarray, same: np.ndarray) -> float:
-    found = result(scores, same)
+def our_evaluation(scores: np.ndarray, same: np.ndarray, package: ModuleType = verification) -> float:
+    found = result(scores, same, package)
     _ = found.roc, found.eer, found.tar_at(1e-3)
     return found.auc
 
@@ -95,11 +100,18 @@ def main() -> None:
     parser.add_argument("scores", type=int, nargs="?", default=1_000_000)
     parser.add_argument("--decimals", type=int, default=12, help="scores are rounded to so many")
     parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--before", metavar="FOLDER", help="a checkout of facelearn to compare with")
     parser.add_argument("--peak", nargs=2, help=argparse.SUPPRESS)
     args = parser.parse_args()
     scores, same = make_scores(args.scores, args.decimals)
     if args.peak:
         print_peak(*args.peak, scores, same)
+        return
+    if args.before:
+        old = of_checkout(args.before, "facelearn.verification")
+        ours = {name: both[0] for name, both in TASKS.items()}
+        before_and_after({name: (partial(task, scores, same), partial(task, scores, same, old))
+                          for name, task in ours.items()}, args.rounds)  # fmt: skip
         return
     print(f"{len(scores):,} scores, {len(np.unique(scores)):,} distinct; ", end="")
     print(f"{args.rounds} rounds, load {os.getloadavg()[0]:.1f}, one thread")

@@ -24,8 +24,8 @@ from facelearn.losses.parallel import from_all, gather_labels, samples_of_rank, 
 #: rows of the matrix (b, B), where their positives are (b, P), which of these entries exist (b, P), which pairs are
 #: negative (b, B) -> a sum for each anchor (b,), and of how many terms (b,)
 Terms = Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
-#: anchors in a block, on a CPU and elsewhere
-ANCHORS, ANCHORS_GPU = 32, 1024
+#: anchors in a block, on a CPU and elsewhere; in small batches as many times 32 as make blocks of so many entries
+ANCHORS, ANCHORS_GPU, ENTRIES = 32, 1024, 2**15
 
 
 def per_anchor(
@@ -118,7 +118,8 @@ def blocks(
     arguments of `Terms` for them. With `distances` the values are ‖x_i - x_j‖², never below 0, else x_i · x_j."""
     squares = x.square().sum(1)  # (B,)
     classes, positives, present = same_class(labels)
-    for part in slices(len(products), size or block_size(x)):
+    size = size or max(block_size(x), ENTRIES // len(x) // ANCHORS * ANCHORS)
+    for part in slices(len(products), size):
         anchors = slice(own.start + part.start, own.start + part.stop)
         values = products[part]
         values = (squares[anchors, None] + squares - 2 * values).clamp(min=0) if distances else values.clone()
