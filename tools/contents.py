@@ -1,9 +1,9 @@
-"""Which chapters there are: the line in both READMEs and the list in `course/README.md`.
+"""Which chapters there are: the line in both READMEs, the list in `course/README.md`, and the graph of who needs whom.
 
     python tools/contents.py
 
-`course/chapters.csv` has the plan, number and subject of every chapter; what is written is what lies in `course`.
-Both stand between `<!-- chapters -->` and `<!-- /chapters -->`.
+`course/chapters.csv` has the plan: number, needs and subject of every chapter; what is written is what lies in
+`course`. Line and list stand between `<!-- chapters -->` and `<!-- /chapters -->`.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ from __future__ import annotations
 import csv
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from facelearn.files import write_whole
-from tools import chapters
+from tools import chapters, prerequisites
 
 ROOT = Path(__file__).resolve().parents[1]
 MARKED = re.compile(r"(<!-- chapters -->).*?(<!-- /chapters -->)", re.S)
@@ -25,7 +26,7 @@ STATE = {
 
 
 def plan(course: Path) -> list[dict[str, str]]:
-    """`number`, and the subject in `en` and `zh`, of every chapter, written or not."""
+    """`number`, `needs`, and the subject in `en` and `zh`, of every chapter, written or not."""
     with (course / "chapters.csv").open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
@@ -38,17 +39,25 @@ def state(course: Path, language: str) -> str:
 
 
 def listed(course: Path) -> str:
-    """The table of `course/README.md`: the chapters that are written, in both languages; then the line in both."""
-    rows = ["| | English | 中文 |", "|---|---|---|"]
+    """What stands in `course/README.md`: the chapters that are written and what they need, the line, the graph."""
+    rows, needs = ["| | English | 中文 | needs 需要 |", "|---|---|---|---|"], prerequisites.direct(plan(course))
     for name in chapters.names(course):
         titles = [(chapters.Chapter(course / lang / f"{name}.md").title, lang) for lang in chapters.LANGUAGES]
-        rows.append(f"| {name[:2]} | " + " | ".join(f"[{t}]({lang}/{name}.ipynb)" for t, lang in titles) + " |")
+        cells = [f"[{title}]({lang}/{name}.ipynb)" for title, lang in titles]
+        rows.append(f"| {' | '.join([name[:2], *cells, ', '.join(needs[name[:2]])])} |")
     table, lines = "\n".join(rows), "\n".join(state(course, language) for language in chapters.LANGUAGES)
-    return f"\n\n{table}\n\n{lines}\n\n"
+    graphs = "\n".join(f"![{prerequisites.ALT[lang]}](assets/chapters_{lang}.svg)" for lang in chapters.LANGUAGES)
+    return f"\n\n{table}\n\n{lines}\n\n{graphs}\n\n"
+
+
+def graph(course: Path, language: str, link: Callable[[str], str] | None = None) -> str:
+    """Which chapter needs which, as SVG; `link`: see `prerequisites.drawing`."""
+    written = {name[:2] for name in chapters.names(course)}
+    return prerequisites.drawing(plan(course), language, written, link)
 
 
 def pages(root: Path) -> dict[Path, str]:
-    """The pages with such marks, as they should be."""
+    """The pages with such marks, and the pictures of the list, as they should be."""
     course, fresh = root / "course", {}
     parts = {
         "README.md": lambda: state(course, "en"),
@@ -60,6 +69,8 @@ def pages(root: Path) -> dict[Path, str]:
         text = path.read_text(encoding="utf-8") if path.is_file() else ""
         if found := MARKED.search(text):
             fresh[path] = text.replace(found[0], found[1] + write() + found[2])
+    if course / "README.md" in fresh:
+        fresh |= {course / "assets" / f"chapters_{lang}.svg": graph(course, lang) for lang in chapters.LANGUAGES}
     return fresh
 
 

@@ -17,7 +17,7 @@ from itertools import groupby, takewhile
 from pathlib import Path
 from typing import NamedTuple
 
-from tools import chapters, contents, references
+from tools import chapters, contents, prerequisites, references
 from tools.chapters import HEADINGS, Cell, Chapter, Page
 from tools.prose import HAN, Problems, chinese, count_words, glossary, latex, untouched
 from tools.urls import fix_urls, stale_urls, text_files
@@ -353,12 +353,23 @@ def unwritten(page: Page) -> Problems:
                 yield cell.index, f"chapter {', '.join(sorted(there))} is called unwritten: expected a link to it"
 
 
+def needed(chapter: Chapter) -> Problems:
+    """It needs what `course/chapters.csv` says; chapter 00, and what the others need in turn, it may leave out."""
+    course, number = chapter.root / "course", chapter.name[:2]
+    needs = prerequisites.direct(contents.plan(course)) if (course / "chapters.csv").is_file() else {}
+    if number in needs:
+        told, start = prerequisites.named(chapter.needs), {min(needs)}
+        missing, other = set(needs[number]) - told - start, told - prerequisites.before(needs, number)
+        if missing or other:
+            yield 0, f"needs: names {sorted(told)}; chapters.csv: expected {sorted(missing)}, not {sorted(other)}"
+
+
 # ---- all together -------------------------------------------------------------------------------------------------
 
 EVERY_PAGE: list[Callable[[Page], Problems]] = [latex, untouched, chinese, glossary, links, absolute_paths, unwritten]
 EVERY_CHAPTER = [
     lengths, sections, special_sections, quiz, quiz_check, exercises, captions,
-    short, code_width, printed, hidden_guess, hints, optional, disagreements,
+    short, code_width, printed, hidden_guess, hints, optional, disagreements, needed,
 ]  # fmt: skip
 
 
@@ -384,7 +395,7 @@ def check_project(root: Path) -> list[str]:
         if not path.is_file() or path.read_text(encoding="utf-8") != references.render(entries, language):
             problems.append(f"{path.relative_to(root)} is not what references.bib says: `python tools/references.py`")
     for path, text in contents.pages(root).items():
-        if path.read_text(encoding="utf-8") != text:
+        if not path.is_file() or path.read_text(encoding="utf-8") != text:
             problems.append(
                 f"{path.relative_to(root)} does not list the chapters there are: `python tools/contents.py`"
             )

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from tools import chapters, contents
+from tools import chapters, contents, prerequisites
 from tools.chapters import Chapter
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -38,7 +38,7 @@ def written(language: str) -> list[Chapter]:
 
 
 def chapter_list(language: str) -> str:
-    """The list of chapters: number, title, what is needed, minutes, where to run it; of those to come, the subject."""
+    """Which chapter needs which; then of each number, title, what is needed, minutes, where to run it, if written."""
     words = WORDS[language]
     rows = [f"| | {' | '.join(words['chapter_columns'])} |", "|---" * 6 + "|"]
     there = {one.name[:2]: one for one in written(language)}
@@ -55,6 +55,8 @@ def chapter_list(language: str) -> str:
         f"# {words['course']}",
         words["course_lead"],
         contents.state(COURSE, language),
+        prerequisites.ALT[language],
+        contents.graph(COURSE, language, lambda number: f"{there[number].name}.html"),
         "\n".join(rows),
         words["course_note"],
     )

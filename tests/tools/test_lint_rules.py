@@ -534,7 +534,7 @@ def test_references_pages_are_generated(project):
 
 
 def test_the_readme_says_which_chapters_there_are(project):
-    plan = "number,en,zh\n11,CosFace,CosFace\n12,ArcFace,ArcFace\n"
+    plan = "number,needs,en,zh\n11,,CosFace,CosFace\n12,11,ArcFace,ArcFace\n"
     (project.course / "chapters.csv").write_text(plan, encoding="utf-8")
     path = project.root / "README.md"
     path.write_text("a <!-- chapters -->2 of 2<!-- /chapters --> b\n", encoding="utf-8")
