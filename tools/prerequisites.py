@@ -91,7 +91,7 @@ def drawing(plan: list[Row], language: str, written: set[str], link: Callable[[s
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:.0f}" width="{WIDTH}"'
-            f' role="img" aria-label="{ALT[language]}" class="prerequisites">',
+            f' role="{"group" if link else "img"}" aria-label="{ALT[language]}" class="prerequisites">',
             f"<style>.prerequisites {STYLE}.prerequisites a text{{fill:#332288;font-weight:600}}</style>",
             f'<rect width="{WIDTH}" height="{height:.0f}" rx="8" fill="#fff"/>',
             '<g fill="none" stroke="#88a" stroke-width="1.3">',
