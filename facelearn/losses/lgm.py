@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from facelearn.losses.base import NOT_NEGATIVE, Classifier, Common, one_of
-from facelearn.losses.derivatives import functional
+from facelearn.losses.derivatives import transformed
 from facelearn.losses.margin import cross_entropy, rest
 
 #: up to this many numbers x_t - μ_kt are held at once; more are computed in blocks of classes, again for the gradient
@@ -87,7 +87,7 @@ class LGM(Classifier):
         log_vars = [None] * -(-self.num_classes // size) if self.log_var is None else self.log_var.split(size)
         blocks = [
             half_mahalanobis(embeddings, means, log_var)
-            if size >= self.num_classes or functional()  # which checkpoints do not go with
+            if size >= self.num_classes or transformed(embeddings)  # which checkpoints do not go with
             else checkpoint(half_mahalanobis, embeddings, means, log_var, use_reentrant=False)
             for means, log_var in zip(self.means.split(size), log_vars, strict=True)
         ]
