@@ -137,12 +137,13 @@ class Loss(nn.Module):
             raise ValueError(f"{name}={value!r}: expected {vars(self)[name]!r}, which parameters were made for")
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
-        all_or_none(lambda: self.check(embeddings, labels), embeddings, self.process_group, self.validate)
-        if torch.compiler.is_compiling():
-            return self.value(embeddings, labels)
-        if self.process_group is not None and transformed(embeddings):
+        compiled = torch.compiler.is_compiling()
+        if self.process_group is not None and not compiled and transformed(embeddings):
             ranks = self.process_group.size()
             raise RuntimeError(f"process_group={ranks} ranks: expected None under torch.func and in forward mode")
+        all_or_none(lambda: self.check(embeddings, labels), embeddings, self.process_group, self.validate)
+        if compiled:
+            return self.value(embeddings, labels)
         with state_kept(self) if functional() else nullcontext():
             value = self.value(embeddings, labels)
         return first_order(value) if self.holds_constants else value

@@ -6,7 +6,8 @@ Time and memory are then proportional to r · C. The gradient of `weight` is spa
 outside S has no gradient in this step and must not move. Yet momentum and weight decay would move it, and AdamW refuses
 sparse gradients; `touched_rows_only` mends all three.
 
-`torch.nn.utils.clip_grad_norm_` takes no sparse gradients. Clip within the step, where they have become dense rows:
+Up to torch 2.13 `torch.nn.utils.clip_grad_norm_` takes no sparse gradients. Clip within the step, where they have
+become dense rows:
 
     def clip(*_):
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
