@@ -28,6 +28,7 @@ default_role = "code"
 
 nb_execution_mode = "off"  # the stored outputs, which the tests check
 nb_mime_priority_overrides = [("html", "image/gif", 5)]
+nb_render_markdown_format = "myst"  # tables that cells print; plain CommonMark has none
 nb_ipywidgets_js: dict[str, Any] = {}  # would come from another server
 nb_code_prompt_show = {"en": "Show {type}", "zh": "展开（{type}）"}[LANGUAGE]
 nb_code_prompt_hide = {"en": "Hide {type}", "zh": "收起（{type}）"}[LANGUAGE]
