@@ -563,10 +563,11 @@ def _name(thing: object) -> str:
 def _fingerprint(data: Any) -> dict[str, Any]:
     """Length, and hashes over what a set says of itself: labels, names and files, and its images where it holds them.
 
-    The pictures of a set on disk are not read; its labels, names and files tell who was renamed, left out or put in.
+    The pictures of a set on disk are not read; its labels, names and files tell who was renamed, left out or put in,
+    the lengths of the files which picture was exchanged, unless for one of as many bytes.
     """
     found: dict[str, Any] = {"data": len(data)}
-    for name in ("images", "labels", "names", "files", "keys", "size", "channels"):
+    for name in ("images", "labels", "names", "files", "lengths", "keys", "size", "channels"):
         value = getattr(data, name, None)
         if isinstance(value, Tensor):
             found[f"data {name}"] = content_hash({name: value})[:16]

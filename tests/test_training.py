@@ -488,7 +488,7 @@ def test_a_checkpoint_of_other_settings_is_refused(finished: Path, changed: dict
     assert str(finished) in str(caught.value)
 
 
-@pytest.mark.parametrize("change", ["renamed", "another file", "another size", "moved"])
+@pytest.mark.parametrize("change", ["renamed", "another file", "another picture", "another size", "moved"])
 def test_people_on_disk_who_are_others_than_before_are_noticed(tmp_path: Path, change: str) -> None:
     """Labels count the names in order: one folder renamed, and every class weight belongs to somebody else."""
     data, root = image_set(), tmp_path / "faces"
@@ -500,11 +500,13 @@ def test_people_on_disk_who_are_others_than_before_are_noticed(tmp_path: Path, c
         (root / "person 0").rename(root / "somebody")
     elif change == "another file":
         (root / "person 0" / "0.png").rename(root / "person 0" / "99.png")
+    elif change == "another picture":
+        Image.new("L", (8, 8)).save(root / "person 0" / "0.png")
     elif change == "moved":
         root = root.rename(tmp_path / "elsewhere")
         again(tmp_path / "c", data=ImageFolder(root, channels=1))
         return
-    size, told = (8, "data size") if change == "another size" else (None, "data names|data files")
+    size, told = (8, "data size") if change == "another size" else (None, "data names|data files|data lengths")
     with pytest.raises(ValueError, match=f"written with other settings .*({told})"):
         again(tmp_path / "c", data=ImageFolder(root, channels=1, size=size))
 

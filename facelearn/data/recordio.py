@@ -89,6 +89,11 @@ class RecordIO(Dataset[tuple[Tensor, int]]):
         check_size(image, self._first, where)
         return to_float(image), int(self.labels[index])
 
+    @property
+    def lengths(self) -> list[int]:
+        """The bytes of the file, and where each image begins: one that was exchanged moves those behind it."""
+        return [self._file.size, *self._offsets.tolist()]
+
     def record(self, index: int) -> Record:
         """Labels and encoded bytes of image `index`."""
         return _unpack(self._file.payload(int(self._offsets[index])), self._where(index))

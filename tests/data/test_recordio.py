@@ -57,6 +57,13 @@ INSIGHTFACE = {
 }
 
 
+def test_a_picture_that_was_exchanged_has_another_length(tmp_path: Path) -> None:
+    before = RecordIO(save(tmp_path, IM2REC)).lengths
+    after = RecordIO(save(tmp_path, IM2REC | {0: part(0, scalar(0, IMAGES[0] + bytes(8), 0))})).lengths
+    assert len(before) == len(after)
+    assert before != after
+
+
 def check(faces: RecordIO, keys: list[int], order: list[int]) -> None:
     assert faces.keys.tolist() == keys
     assert faces.labels.tolist() == [LABELS[i] for i in order]
