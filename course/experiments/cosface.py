@@ -385,7 +385,7 @@ def strips_of_digits() -> tuple[Tensor, Tensor]:
 def draw_strips(margin: float, ax: Axes | None = None) -> Figure:
     """The two strips: own cosines, moved by the margin, above the cosines of the nearest rival."""
     own, rival = strips_of_digits()
-    ax = ax or plt.subplots(figsize=(6.8, 2.3), layout="constrained")[1]
+    ax = ax or plt.subplots(figsize=(6.8, 2.5), layout="constrained")[1]
     bins, ahead = np.linspace(-1.8, 1, 113), own - margin > rival
     floor: Any = 1.0
     for values, shade in ((own[ahead], figures.colour("cosface")), (own[~ahead], "#D55E00")):
@@ -396,8 +396,8 @@ def draw_strips(margin: float, ax: Axes | None = None) -> Figure:
     ax.bar(bins[:-1], heights, width=0.025, align="edge", color="#888888")
     rest = torch.sigmoid(8 * (rival - own + margin)).mean()
     words = f"behind: {1 - ahead.double().mean():.0%}\n1 - p against the nearest rival, s = 8: {rest:.2f}"
-    ax.text(-1.75, 1.85, words, va="center")
-    ax.set(xlim=(-1.8, 1.02), ylim=(0, 2.2), title=f"m = {margin:.2f}")
+    ax.text(-1.75, 2.35, words, va="center")
+    ax.set(xlim=(-1.8, 1.02), ylim=(0, 2.7), title=f"m = {margin:.2f}")
     ax.set_yticks([0.2, 1.2], ["nearest rival", "own class - m"])
     ax.axhline(1, color="#BBBBBB", linewidth=0.8)
     ax.grid(visible=False, axis="y")
@@ -407,7 +407,7 @@ def draw_strips(margin: float, ax: Axes | None = None) -> Figure:
 
 def strips_sheet(margins: Sequence[float]) -> Figure:
     """Still frames of the animation, one below the other."""
-    fig, axes = plt.subplots(len(margins), 1, figsize=(6.8, 1.75 * len(margins)), sharex=True)
+    fig, axes = plt.subplots(len(margins), 1, figsize=(6.8, 1.9 * len(margins)), sharex=True)
     for ax, margin in zip(axes, margins, strict=True):
         draw_strips(margin, ax)
     axes[-1].set_xlabel("cosine")
