@@ -1,4 +1,4 @@
-"""Pictures of chapter 12: the arc that no class accepts, opening on the circle; a margin as a handicap."""
+"""Pictures of chapters 10 and 12: the arc that no class accepts, opening on the circle; a margin as a handicap."""
 
 from __future__ import annotations
 
@@ -21,13 +21,16 @@ def arc_gap(between: float, margin: float, stem: str) -> float:
     """Degrees of the arc that no class accepts, between two centres `between` degrees apart on the circle.
 
     arcface: θ₁ + m < θ₂ leaves m.  cosface: cos θ₁ - m > cos θ₂ leaves 2 arcsin(m / (2 sin(φ/2))); at most φ.
+    sphereface: m θ₁ < θ₂ leaves φ (m - 1) / (m + 1).
     """
+    if stem == "sphereface":
+        return between * (margin - 1) / (margin + 1)
     if stem == "arcface":
         return min(math.degrees(margin), between)
     if stem == "cosface":
         half = margin / (2 * math.sin(math.radians(between) / 2))
         return min(2 * math.degrees(math.asin(min(half, 1.0))), between)
-    raise ValueError(f"stem={stem!r}: expected arcface or cosface")
+    raise ValueError(f"stem={stem!r}: expected arcface, cosface or sphereface")
 
 
 def arcs(ax: Axes, margin: float, stem: str = "arcface") -> None:

@@ -25,7 +25,8 @@ class SphereFace(MarginHead):
     Args:
         embedding_dim, num_classes: d and C.
         margin: m, a factor; whole unless `scale` is given.
-        lam_min, lam_base, gamma, power: the annealing of λ. With `lam_min=5` an m of 4 acts about as 1.5 would.
+        lam_min, lam_base, gamma, power: the annealing of λ. With `lam_min=5` an m of 4 asks
+            at 60 degrees for no more than 1.34 alone.
         scale: `None` for the paper's ‖x‖. A number gives the later SphereFace-R: embeddings normalised too, this scale,
             any real m ≥ 1 (`scale=30., margin=1.7`), no annealing.
         reduction, validate, tile, process_group, sample_rate, device, dtype: see `MarginHead`.
