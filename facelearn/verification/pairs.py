@@ -16,13 +16,14 @@ NUM_FOLDS = 10
 def all_pairs(labels: Array | torch.Tensor | Sequence[Any]) -> tuple[Array, Array]:
     """All pairs i < j of N images: `pairs` (N(N-1)/2, 2) int64, `same` (N(N-1)/2,) bool, ordered by i, then j."""
     codes = codes_of("labels", labels)
-    n = len(codes)
-    row = np.arange(n)
-    length = n - 1 - row  # pairs that begin with each image
-    first = np.repeat(row, length)  # 0 0 0 1 1 2
-    start = np.cumsum(length) - length  # where those pairs begin
-    second = np.arange(len(first)) + (row + 1 - start)[first]  # 1 2 3 2 3 3
-    return np.stack([first, second], axis=1), codes[first] == codes[second]
+    image = np.arange(len(codes))
+    count = len(codes) * (len(codes) - 1) // 2
+    pairs, same, end = np.empty((count, 2), np.int64), np.empty(count, bool), 0
+    for i in image[:-1]:  # in place: beside the result nothing of its size is ever held
+        start, end = end, end + len(codes) - 1 - i
+        pairs[start:end, 0], pairs[start:end, 1] = i, image[i + 1 :]
+        np.equal(codes[i + 1 :], codes[i], out=same[start:end])
+    return pairs, same
 
 
 def fold_pairs(
