@@ -50,6 +50,7 @@ COLOURS: dict[str, str] = {
     "elasticface": "#96695A",
 }
 PROMINENT = tuple(COLOURS)[:9]
+BLUE, ORANGE = COLOURS["cosface"], COLOURS["arcface"]  # where no loss is meant: everybody can tell them apart
 
 # How a loss is written in a legend.
 NAMES: dict[str, str] = {

@@ -11,6 +11,7 @@ from experiments import game
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from facelearn import figures
 from facelearn.data import SyntheticFaces, standard
 from facelearn.data.align import similarity
 from facelearn.data.face_renderer import CENTRE, CROP
@@ -83,7 +84,7 @@ def whole_way() -> Figure:
         box = plt.Rectangle(tuple(middle - half), 2 * half, 2 * half, fill=False, edgecolor="#FFE100", linewidth=1.5)
         row[0].add_patch(box)
         row[1].imshow(face.permute(1, 2, 0).byte())
-        row[2].bar(range(len(vector)), vector, color="#0072B2", width=1)
+        row[2].bar(range(len(vector)), vector, color=figures.BLUE, width=1)
         row[2].set(ylim=(-0.45, 0.45), yticks=[], xticks=[])
         for ax in (row[0], row[1], row[3]):
             ax.axis("off")

@@ -303,7 +303,8 @@ def failed(worse: pd.Series) -> int:
 
 # ---- figures --------------------------------------------------------------------------------------------------------
 
-SHADES = ("#A578FF", "#6F9BE8", "#0072B2", "#004B7A", "#D55E00")  # from no margin to the endless one
+# from no margin to the endless one
+SHADES = figures.colour("normface"), "#6F9BE8", figures.BLUE, "#004B7A", figures.ORANGE
 
 
 def draw_pulls(margins: Sequence[float], scales: Sequence[int] = (8, 32)) -> Figure:
@@ -362,7 +363,7 @@ def draw_rests(rests: dict[float, Rest]) -> Figure:
         lost_ones = leads(rest.x, rest.w) < 1e-3
         ax.add_patch(Circle((0, 0), 1, fill=False, color="#BBBBBB", linewidth=0.8))
         for w, gone in zip(rest.w, lost_ones, strict=True):
-            shade = "#D55E00" if gone else figures.colour("cosface")
+            shade = figures.ORANGE if gone else figures.colour("cosface")
             ax.plot([0, w[0]], [0, w[1]], color=shade, linewidth=1, alpha=0.6)
             ax.plot(*w, "x" if gone else "o", color=shade, markersize=8, markeredgewidth=2 if gone else 0)
         ax.set_title(f"m = {margin:g}\n{int(lost_ones.sum())} of {len(rest.w)} lost")
@@ -388,7 +389,7 @@ def draw_strips(margin: float, ax: Axes | None = None) -> Figure:
     ax = ax or plt.subplots(figsize=(6.8, 2.5), layout="constrained")[1]
     bins, ahead = np.linspace(-1.8, 1, 113), own - margin > rival
     floor: Any = 1.0
-    for values, shade in ((own[ahead], figures.colour("cosface")), (own[~ahead], "#D55E00")):
+    for values, shade in ((own[ahead], figures.colour("cosface")), (own[~ahead], figures.ORANGE)):
         heights = 2 * np.histogram(values - margin, bins)[0] / len(own)
         ax.bar(bins[:-1], heights, width=0.025, bottom=floor, align="edge", color=shade)
         floor = floor + heights
@@ -420,7 +421,7 @@ def draw_digits(table: pd.DataFrame) -> Figure:
     for ax, dimension in zip(axes, MARGINS, strict=True):
         margins = MARGINS[dimension]
         for shift, scale in zip((-0.15, 0.15), SCALES, strict=True):
-            shade = figures.colour("cosface") if scale == SCALES[0] else "#D55E00"
+            shade = figures.colour("cosface") if scale == SCALES[0] else figures.ORANGE
             for place, margin in enumerate(margins):
                 points = 100 * rows(table, on_digits(scale, margin, dimension))["accuracy"]
                 spread = lesson.interval(points)

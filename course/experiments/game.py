@@ -77,7 +77,7 @@ def play(answers: str) -> None:
     far, tar, _ = (100 * rates for rates in result.roc)
     ax.plot(far, tar, color=figures.colour(NET), label="the net, all thresholds")
     ax.plot([0, 100], [0, 100], color="#999999", linewidth=1, linestyle=(0, (4, 2)), label="tossing a coin")
-    marks = {"you": ("*", 15, "#222222"), "net": ("o", 7, "#D55E00")}
+    marks = {"you": ("*", 15, "#222222"), "net": ("o", 7, figures.ORANGE)}
     for name, kinds in said.items():
         mark, size, shade = marks[name]
         at = 100 * kinds[~truth].mean(), 100 * kinds[truth].mean()

@@ -417,7 +417,8 @@ def landings(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
 
 def strengths(table: pd.DataFrame) -> Figure:
     """EER, TAR at a strict threshold and effective dimension against the strength, for five ways to train."""
-    styles = ("o-", "#963C69"), ("D--", "#E1960F"), ("^-", "#0072B2"), ("v:", "#963C69"), ("s:", "#444444")
+    own = figures.colour("sphereface")
+    styles = ("o-", own), ("D--", "#E69F00"), ("^-", figures.BLUE), ("v:", own), ("s:", "#444444")
     titles = {"eer": "EER (%)", "tar_1e3": "TAR@1e-3 (%)", "dimension": "effective dimension"}
     fig, axes = plt.subplots(1, 3, figsize=(10.5, 3.5))
     for place, (way, (mark, shade)) in enumerate(zip(WAYS, styles, strict=True)):

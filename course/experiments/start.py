@@ -185,7 +185,7 @@ def summary(table: pd.DataFrame, *numbers: str, digits: int = 1) -> list[list[st
 def table_figure(table: pd.DataFrame) -> Figure:
     """Left: accuracy on the training images. Right: AUC of seen people and of strangers, and the controls."""
     fig, (left, right) = plt.subplots(1, 2, figsize=(9.2, 3.5))
-    styles = {"train_accuracy": ("#777777", 0), "auc_seen": ("#0072B2", -0.08), "auc_unseen": ("#D55E00", 0.08)}
+    styles = {"train_accuracy": ("#777777", 0), "auc_seen": (figures.BLUE, -0.08), "auc_unseen": (figures.ORANGE, 0.08)}
     for number, (shade, aside) in styles.items():
         ax = left if number == "train_accuracy" else right
         middle = []
@@ -199,8 +199,8 @@ def table_figure(table: pd.DataFrame) -> Figure:
         level = of(table, "auc_unseen", PEOPLE[-1], arm).mean()
         right.axhline(level, color="#999999", linewidth=1, linestyle=(0, (4, 2)))
         right.text(3.35, level + 0.2, name, ha="right", va="bottom", fontsize=8, color="#666666")
-    right.text(0.35, 100.2, "seen people, new images", color="#0072B2", va="bottom")
-    right.text(1.25, 96.2, "strangers", color="#D55E00")
+    right.text(0.35, 100.2, "seen people, new images", color=figures.BLUE, va="bottom")
+    right.text(1.25, 96.2, "strangers", color=figures.ORANGE)
     left.set(title="training images named rightly (%)", ylim=(None, 100.6))
     right.set(title="AUC (%)", xlim=(-0.35, 3.4), ylim=(None, 102.3))
     for ax in (left, right):

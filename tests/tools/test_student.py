@@ -233,7 +233,7 @@ def test_an_assignment_marks_answers_and_points(trees, name):
     marks = [cell.metadata["nbgrader"] for cell in given.cells if "nbgrader" in cell.metadata]
     assert len({mark["grade_id"] for mark in marks}) == len(marks) == 7
     assert all(mark["schema_version"] == 3 for mark in marks)
-    headings = [line for c in source.cells for line in re.findall(r"(?m)^### \d · .*★.*$", c.source)]
+    headings = [line for c in source.cells for line in re.findall(r"(?m)^### \d · .*★ ?[(（].*$", c.source)]
     stars = [heading.count("★") for heading in headings]
     assert [mark["points"] for mark in marks if mark["grade"]] == stars
     answers = [cell for cell in given.cells if cell.metadata.get("nbgrader", {}).get("solution")]
