@@ -193,7 +193,8 @@ class TestInABrowser:
                 assert row["right"] <= 1280, where
                 assert row["bottom"] <= 700, where
                 assert row["letters"] >= {"PRE": 15, "svg": 19}.get(row["tag"], 28), where
-                assert row["tag"] != "IMG" or row["bottom"] - row["top"] > 250, where
+                large = row["bottom"] - row["top"] > 250 or row["right"] - row["left"] > 1100  # high, or of full width
+                assert row["tag"] != "IMG" or large, where
 
     def test_what_sticks_out_is_seen(self, browser, tmp_path):
         deck = "## Long $x$\n\n" + "Too much text for a slide. " * 60 + "\n\nNote:\nNo.\n"
