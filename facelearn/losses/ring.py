@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Unpack
+from typing import Any, ClassVar, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -54,12 +54,23 @@ class Ring(Loss):
         self.process_group = process_group
         self.check_setting("radius", radius)
         self.radius = nn.Parameter(torch.tensor(math.nan if radius is None else float(radius), **self._made))
+        self._may_be_unset = radius is None  # known without asking the device
 
     def per_sample(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         lengths = torch.linalg.vector_norm(embeddings, dim=1)  # (B,)
-        unset = self.radius.isnan()
-        radius = torch.where(unset, lengths.mean(), self.radius)
+        return (lengths - self._radius(lengths)).square() / 2
+
+    def _radius(self, lengths: Tensor) -> Tensor:
+        """R; where there is none yet the mean of these lengths, which becomes R in a training call."""
+        if not self._may_be_unset:
+            return self.radius
+        radius = torch.where(self.radius.isnan(), lengths.mean(), self.radius)
         if self.training and not functional():
             with torch.no_grad():
                 self.radius.copy_(radius)
-        return (lengths - radius).square() / 2
+            self._may_be_unset = False
+        return radius
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        super()._load_from_state_dict(*args, **kwargs)
+        self._may_be_unset = True  # what is loaded may be a ring that never trained

@@ -118,3 +118,14 @@ def test_a_ring_that_starts_late_takes_its_radius_then():
     joint.weights[1] = 0.03
     joint(5 * torch.eye(2), labels)
     assert ring.radius.item() == 5
+
+
+def test_a_ring_that_never_trained_can_be_loaded_into_one_that_did():
+    x, labels = torch.tensor([[3.0, 4.0], [0.0, 2.0]]), torch.tensor([0, 1])
+    fresh, trained = Ring(), Ring()
+    trained(10 * x, labels)
+    trained.load_state_dict(fresh.state_dict())
+    trained(x, labels)
+    assert trained.radius.item() == 3.5  # of this batch, not of the one before
+    trained(10 * x, labels)
+    assert trained.radius.item() == 3.5
