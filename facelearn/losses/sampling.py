@@ -52,7 +52,8 @@ def touched_rows_only(optimizer: Optimizer) -> None:
 
     During `step` the parameter, its gradient and its state (momentum, Adam's moments) are cut down to these rows; the
     others keep their value and their state to the last bit, without momentum or weight decay. Works with any optimiser
-    that treats elements alike (SGD, Adam, AdamW, ...), and leaves parameters with dense gradients alone. Adam counts
+    that treats elements alike (SGD, Adam, AdamW, ...), and leaves parameters with dense gradients alone. Muon (torch
+    2.13) does not treat them alike: it runs, but makes the sampled rows orthogonal among themselves. Adam counts
     the steps of the parameter, as `torch.optim.SparseAdam` does: its bias correction does not know how often a row was
     met.
     """
