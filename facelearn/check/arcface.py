@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from functools import partial
-from types import CodeType
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from facelearn.check.framework import Case, Exercise, Mistake, Text, curve, detector
+from facelearn.check.framework import Case, Exercise, Mistake, Text, by_autograd, called_by, curve, detector
 from facelearn.check.quiz import Quiz
 from facelearn.losses import ArcFace
 
@@ -57,37 +56,11 @@ def _by_hand(x: Tensor, w: Tensor, y: int, s: float, m: float, *, slip: str) -> 
     return -gradient if slip == "sign" else gradient
 
 
-def _called_by(code: CodeType) -> set[str]:
-    """The global names in a function and in those inside it."""
-    inner = (_called_by(const) for const in code.co_consts if isinstance(const, CodeType))
-    return set(code.co_names).union(*inner)
-
-
-_TRANSFORMS = {"grad", "grad_and_value", "vjp", "jvp", "jacrev", "jacfwd", "jacobian", "linearize"}
-
-
-def _transforms(function: Any) -> bool:
-    """Does it call one of torch's transforms? They work where grad mode is off; a helper of that name is not one."""
-    code, scope = getattr(function, "__code__", None), getattr(function, "__globals__", {})
-    names = _called_by(code) if code else set()
-    whole = not names.isdisjoint({"func", "autograd"})  # torch.func.grad
-    return any(
-        scope[name].__module__.startswith("torch") if hasattr(scope.get(name), "__module__") else whole
-        for name in names & _TRANSFORMS
-    )
-
-
 def _without_autograd(function: Callable[..., Any]) -> Text | None:
     """Still right where autograd is switched off; and finite for a sample on its own class direction."""
     w = torch.eye(3, dtype=torch.float64)
     x = torch.tensor([1.0, 0.5, 0.2], dtype=torch.float64)
-    differentiated = _transforms(getattr(function, "function", function))
-    try:
-        with torch.no_grad():
-            function(x, w, 0, 8.0, 0.5)
-    except Exception:  # it was right a moment ago: only the missing graph can fail it
-        differentiated = True
-    if differentiated:
+    if by_autograd(function, x, w, 0, 8.0, 0.5):
         return Text(
             "the values are right, but they come from autograd; put them together from steps 6 to 8",
             "数值正确，但它来自自动求导；请用第 6 到第 8 步自己拼出来",
@@ -181,7 +154,7 @@ _catches_bugs = detector(
 
 def _by_hand_alone(function: Any) -> Text | None:
     code = getattr(function.function, "__code__", None)
-    for name in sorted({"my_arcface", "ArcFace", "target"} & (_called_by(code) if code else set())):
+    for name in sorted({"my_arcface", "ArcFace", "target"} & (called_by(code) if code else set())):
         return Text(
             f"your test works, but it asks {name}: a bug that both have stays unseen; work a loss out by hand",
             f"你的测试有效，但它借助了 {name}：两边都有的错误就看不见了；请手算出一个损失值",

@@ -23,7 +23,8 @@ chapter is data: inputs, a reference, and for each misunderstanding worth naming
 What the frame finds by itself, in this order and for each case: a missing `return`, an exception, a changed input, a
 wrong type, shape or dtype, NaN or inf, wrong values (named, where a `Mistake` gives the same ones), a missing, NaN or
 wrong gradient. Then `rules` ask for whatever no reference can state: a function that must fall (`curve` gives its value
-and slope), a test that must catch three bugs (`detector` makes that rule). A pass speaks for the inputs tried, hence
+and slope), a test that must catch three bugs (`detector` makes that rule), a derivative by hand
+(`by_autograd` sees the others). A pass speaks for the inputs tried, hence
 "visible checks".
 """
 
@@ -37,12 +38,24 @@ import re
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import CodeType
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-__all__ = ["Case", "Exercise", "Mistake", "Outcome", "Text", "curve", "detector", "language"]
+__all__ = [
+    "Case",
+    "Exercise",
+    "Mistake",
+    "Outcome",
+    "Text",
+    "by_autograd",
+    "called_by",
+    "curve",
+    "detector",
+    "language",
+]
 
 Function = Callable[..., Any]
 STRAY_BLANK = re.compile(
@@ -456,6 +469,38 @@ def curve(function: Function, x: torch.Tensor, *more: Any) -> tuple[torch.Tensor
         raise _finding("curve gradient", argument=argument)
     must_be_finite(slope, "curve slope")
     return value.detach(), slope
+
+
+def called_by(code: CodeType) -> set[str]:
+    """The global names in a function and in those inside it."""
+    inner = (called_by(const) for const in code.co_consts if isinstance(const, CodeType))
+    return set(code.co_names).union(*inner)
+
+
+_TRANSFORMS = {"grad", "grad_and_value", "vjp", "jvp", "jacrev", "jacfwd", "jacobian", "linearize"}
+
+
+def _transforms(function: Any) -> bool:
+    """Does it call one of torch's transforms? They work where grad mode is off; a helper of that name is not one."""
+    code, scope = getattr(function, "__code__", None), getattr(function, "__globals__", {})
+    names = called_by(code) if code else set()
+    whole = not names.isdisjoint({"func", "autograd"})  # torch.func.grad
+    return any(
+        scope[name].__module__.startswith("torch") if hasattr(scope.get(name), "__module__") else whole
+        for name in names & _TRANSFORMS
+    )
+
+
+def by_autograd(function: Function, *inputs: Any) -> bool:
+    """Does a function that gives the right values take them from autograd? For a rule of "put it together by hand"."""
+    if _transforms(getattr(function, "function", function)):
+        return True
+    try:
+        with torch.inference_mode():  # stricter than no_grad: enable_grad does not undo it
+            function(*inputs)
+    except Exception:  # it was right a moment ago: only the missing graph can fail it
+        return True
+    return False
 
 
 def detector(

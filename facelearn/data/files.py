@@ -175,6 +175,7 @@ def _depth(image: Image.Image, data: bytes) -> int:
         return 16
     if image.format == "PNG":
         return data[24]  # after 8 bytes of signature, 8 of the first chunk's head, width and height
+    # tile: (decoder, extent, offset, args), a plain tuple before Pillow 11
     pixels = image.tile[0][3] if image.format == "PPM" else None  # type: ignore[attr-defined]
     return int(pixels[1]).bit_length() if isinstance(pixels, tuple) else 8  # the largest value, where it is not 255
 
