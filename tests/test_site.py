@@ -494,8 +494,9 @@ class TestInABrowser:
             seen.add(focused.get_attribute("outerHTML")[:200])
         assert len(seen) > 5
 
-    def test_the_explorer_is_there_as_high_and_as_dark_as_the_page_wants(self, browser, address, language):
-        for name in ("explorer", "index"):
+    def test_an_explorer_is_there_as_high_and_as_dark_as_the_page_wants(self, browser, address, language):
+        margins, points = ("#boundary path[data-loss]", 6), ("#dots .dot", 36)
+        for name, (drawn, many) in {"explorer": margins, "index": margins, "mining": points}.items():
             open_page(browser, f"{address}/{language}/{name}.html")
             browser.execute_script("document.documentElement.dataset.theme = 'dark'")
             frame = browser.find_element(By.CSS_SELECTOR, "iframe.explorer")
@@ -508,5 +509,5 @@ class TestInABrowser:
             assert ask("return document.documentElement.dataset.theme") == "dark"
             assert ask("return document.documentElement.lang").startswith(language)
             assert ask("return document.documentElement.scrollHeight <= innerHeight + 1")  # nothing to scroll inside
-            assert len(browser.find_elements(By.CSS_SELECTOR, "#boundary path[data-loss]")) == 6
+            assert len(browser.find_elements(By.CSS_SELECTOR, drawn)) == many
             browser.switch_to.default_content()

@@ -36,12 +36,12 @@ MADE = {
 # The navigation. A page of course/{en,zh} that is named nowhere here comes last in "reference".
 GROUPS = {
     "course": ["contents"],
-    "use": ["install", "data", "models", "explorer"],
+    "use": ["install", "data", "models", "explorer", "mining"],
     "teach": ["instructor", "grading"],
     "reference": ["losses", "notation", "glossary", "references", "protocol", "real_faces", "api"],
 }
 SWITCH = re.compile(r"\[(中文|English)\]\(\.\./(en|zh)/\w+\.(ipynb|md)\)")  # the site has one of its own
-EXPLORER = re.compile(r"^\[[^\]]+\]\((?:\.\./site/)?explorer\.html\)$", re.M)  # alone on its line
+EXPLORER = re.compile(r"^\[([^\]]+)\]\((?:\.\./site/)?(explorer\w*\.html)\)$", re.M)  # alone on its line
 
 
 def gather(language: str, source: Path) -> None:
@@ -70,13 +70,12 @@ def gather(language: str, source: Path) -> None:
 
 
 def for_the_site(text: str, language: str) -> str:
-    """Markdown with what only the site does otherwise: pictures lie beside the page, the explorer is shown in it.
+    """Markdown with what only the site does otherwise: pictures lie beside the page, an explorer is shown in it.
 
     Tables of results are linked where the repository is.
     """
     text = text.replace("](../results/", f"]({site_pages.on_github('course/results/')}")
-    title = site_pages.WORDS[language]["explorer"]
-    frame = f'<iframe class="explorer" src="_static/explorer.html?lang={language}" title="{title}"></iframe>'
+    frame = rf'<iframe class="explorer" src="_static/\2?lang={language}" title="\1"></iframe>'
     return EXPLORER.sub(frame, SWITCH.sub("", text.replace("](../assets/", "](assets/")))
 
 
@@ -138,7 +137,7 @@ def toctrees(language: str, source: Path) -> str:
 
 
 def static(folder: Path) -> None:
-    """MathJax and its fonts from the installed package, and the explorer: nothing comes from another server."""
+    """MathJax and its fonts from the installed package, and the explorers: nothing comes from another server."""
     spec = importlib.util.find_spec("sphinx-mathjax-offline")
     if spec is None or spec.origin is None:
         raise chapters.Failed("site: sphinx-mathjax-offline is not installed; `make setup` installs it")
@@ -147,7 +146,8 @@ def static(folder: Path) -> None:
     (folder / "mathjax").mkdir(parents=True, exist_ok=True)
     shutil.copy2(mathjax / "tex-chtml.js", folder / "mathjax")
     shutil.copytree(mathjax / fonts, folder / "mathjax" / fonts, dirs_exist_ok=True)
-    shutil.copy2(SITE / "explorer.html", folder)
+    for explorer in SITE.glob("explorer*.html"):
+        shutil.copy2(explorer, folder)
 
 
 def start_page(out: Path) -> None:
