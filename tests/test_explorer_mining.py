@@ -147,8 +147,14 @@ def test_the_second_answer_is_right(page):
     times = everything["count"] / everything["active"]
     torch.testing.assert_close(semi_gradient, times * gradient, rtol=1e-9, atol=1e-12)
     longest = gradient.norm(dim=1).max()
+    astray = ask(
+        page,
+        """x => POINTS.flatMap(a => mined(a, x, {mining: "semi-hard", margin: 0.2})
+        .filter(([p, n]) => [a, p, n].some(i => [7, 15].includes(i)))).length""",
+        x.tolist(),
+    )
     share = 100 * everything["active"] / everything["count"]
-    named = (everything["active"], everything["count"], f"{share:.1f} %", f"{loss:.4f}", f"{longest:.3f}",
+    named = (everything["active"], astray, everything["count"], f"{share:.1f} %", f"{loss:.4f}", f"{longest:.3f}",
              f"{semi_loss:.3f}", f"{times:.0f}", hard["active"])  # fmt: skip
     assert not [(number, words) for words in answers for number in named if str(number) not in words]
     assert after(page, {"preset": "end", "mining": "batch-hard"}, 150)["loss"] == 0
