@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from facelearn.data import standard
 from facelearn.losses import ArcFace, SubCenterArcFace
 from facelearn.losses.margin import BEYOND_PI
+from facelearn.models import SmallFaceNet
+from facelearn.training import ShiftAndGain, embed, fit, seed_everything
 from tests.losses.conformance import (
     CASES,
     assert_matches_reference,
@@ -70,3 +73,61 @@ def test_order_of_subcentres_does_not_matter():
     before = loss(x, y)
     put(loss, weight=loss.weight.detach().unflatten(0, (6, 3)).flip(1).flatten(0, 1))
     torch.testing.assert_close(loss(x, y), before)
+
+
+def at(*degrees):
+    """Unit vectors in the plane."""
+    return torch.tensor([[math.cos(math.radians(a)), math.sin(math.radians(a))] for a in degrees])
+
+
+def test_dominant_and_outliers_by_hand():
+    loss = SubCenterArcFace(2, 3, num_subcenters=2)
+    put(loss, weight=at(0, 90, 180, 270, 45, 225))
+    #   class 0: three near 90°, one near 0°; class 1: a tie, the first counts; class 2 has no image
+    x = at(91, 85, 160, 10, 181, 269) * torch.tensor([1.0, 20.0, 0.01, 3.0, 1.0, 7.0])[:, None]
+    y = torch.tensor([0, 0, 0, 0, 1, 1])
+    assert loss.dominant(x, y).tolist() == [1, 0, 0]
+    #   from the dominant one: 1°, 5°, 70°, 80°; 1°, 89°
+    assert loss.outliers(x, y).tolist() == [False, False, False, True, False, True]
+    assert loss.outliers(x, y, angle=math.radians(60)).tolist() == [False, False, True, True, False, True]
+    assert not loss.outliers(x, y, angle=math.pi).any()
+    put(loss, weight=10 * loss.weight.detach())
+    assert loss.dominant(x, y).tolist() == [1, 0, 0]
+
+
+def test_outliers_of_many_images_in_parts():
+    torch.manual_seed(0)
+    loss = SubCenterArcFace(8, 6, num_subcenters=3)
+    x, y = batch(B=5000, dtype=torch.float32)
+    whole = torch.cat([loss._own_cosines(x[i : i + 700], y[i : i + 700]) for i in range(0, 5000, 700)])
+    torch.testing.assert_close(loss._own_cosines(x, y), whole, rtol=0, atol=1e-15)
+
+
+def test_planted_label_noise_is_found():
+    """200 of 1,000 labels are exchanged; of those named most are among them, and most of them are named."""
+    faces = standard("fit", 31, identities=50, label_noise=0.2)
+    seed_everything(31)
+    net, loss = SmallFaceNet(32, width=4), SubCenterArcFace(32, 50, num_subcenters=3, scale=8, margin=0.3)
+    fit(net, loss, faces, epochs=12, batch_size=64, lr=2e-2, augment=ShiftAndGain(), progress=False)
+    embeddings = embed(net, faces)
+    wrong, named = faces.labels != faces.identities, loss.outliers(embeddings, faces.labels)
+    precision, recall = (named & wrong).sum() / named.sum(), (named & wrong).sum() / wrong.sum()
+    assert wrong.sum() == 200
+    assert precision > 0.9
+    assert recall > 0.5
+    nearest, dominant = loss._own_cosines(embeddings, faces.labels).argmax(1), loss.dominant(embeddings, faces.labels)
+    apart = nearest != dominant[faces.labels]
+    assert apart[wrong].float().mean() > 5 * apart[~wrong].float().mean()  # they have found a corner of their own
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "angle", "told"),
+    [
+        (torch.ones(2, 8), torch.tensor([0, 6]), 1.0, r"labels\[1\]=6: expected 0 <= label < num_classes=6"),
+        (torch.ones(2, 7), torch.tensor([0, 1]), 1.0, r"embeddings.shape=\(2, 7\): expected"),
+        (torch.ones(2, 8), torch.tensor([0, 1]), 75, "angle=75: expected radians"),
+    ],
+)
+def test_outliers_refuses(x, y, angle, told):
+    with pytest.raises(ValueError, match=told):
+        SubCenterArcFace(8, 6).outliers(x, y, angle=angle)
