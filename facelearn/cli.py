@@ -1,4 +1,4 @@
-"""The command line: `facelearn train | evaluate | compare | render`, or `python -m facelearn ...`.
+"""The command line: `facelearn train | evaluate | compare | export | render`, or `python -m facelearn ...`.
 
 Each command says with `--help` what it does and shows examples. Wrong use and unusable input end with exit code 2 and
 one line that says what was found and what was expected; a training that diverges ends with 1, an interruption with 130.
@@ -20,6 +20,7 @@ Train and measure the losses of face recognition, without writing code.
     facelearn train --loss arcface:scale=8,margin=0.6 --run runs/arcface
     facelearn evaluate --run runs/arcface
     facelearn compare --losses softmax arcface:scale=8,margin=0.6 --seeds 3 --out runs/margin
+    facelearn export --run runs/arcface --out net.onnx
     facelearn render --out faces --identities 20 --size 112
 
 Every command has a --help with more examples. Without a data set at hand, faces of people who do not exist are drawn.
@@ -97,6 +98,25 @@ examples:
   facelearn compare --data lfw --help
 """
 
+EXPORT = """\
+Take a trained net away: one ONNX file, for programs without torch.
+
+Weights are inside, batches of any size go in, and the file is run and compared with the net before it is written.
+Needs onnx, onnxscript and onnxruntime: pip install 'facelearn[export]'.
+"""
+
+EXPORT_EXAMPLES = """\
+examples:
+  facelearn export --run runs/arcface                       # runs/arcface/model.onnx
+  facelearn export --weights arcface --out arcface.onnx     # a net that comes with the package
+
+to read it, with onnxruntime and NumPy alone:
+  net = onnxruntime.InferenceSession("net.onnx", providers=["CPUExecutionProvider"])
+  images = photos.transpose(0, 3, 1, 2).astype(np.float32) / 127.5 - 1   # photos: uint8 (B, H, W, C), RGB
+  embeddings = net.run(["embeddings"], {"images": images})[0]
+  embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
+"""
+
 RENDER = """\
 Draw faces of people who do not exist, and export them as a folder.
 
@@ -153,7 +173,7 @@ def make_parser() -> argparse.ArgumentParser:
         "facelearn", description=OVERVIEW, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--version", action="version", version=f"facelearn {_version()}")
-    commands = parser.add_subparsers(dest="command", metavar="train | evaluate | compare | render")
+    commands = parser.add_subparsers(dest="command", metavar="train | evaluate | compare | export | render")
     train = _command(commands, "train", TRAIN, TRAIN_EXAMPLES.replace("{losses}", _losses()))
     train.add_argument("--run", "--run-folder", type=Path, required=True, metavar="FOLDER",
                        help="the run folder: made, or gone on with (under torchrun only --run-folder)")  # fmt: skip
@@ -174,6 +194,11 @@ def make_parser() -> argparse.ArgumentParser:
     compare.add_argument("--out", type=Path, default=Path("runs/compare"), help="folder of the runs (runs/compare)")
     _training_options(compare, for_compare=True)
     _measuring_options(compare)
+    export = _command(commands, "export", EXPORT, EXPORT_EXAMPLES)
+    which = export.add_mutually_exclusive_group(required=True)
+    which.add_argument("--run", type=Path, help="a run folder")
+    which.add_argument("--weights", help="a model.safetensors, or the name of a net that comes with the package")
+    export.add_argument("--out", type=Path, help="the file to write (default: model.onnx in the run folder)")
     for command in (train, evaluate, compare):
         command.add_argument("--device", help="cpu, cuda, cuda:1, mps ... (default: cuda where there is one)")
     render = _command(commands, "render", RENDER, RENDER_EXAMPLES)
@@ -415,6 +440,17 @@ def _compare_real(arguments: list[str]) -> None:
     compare(rest, "facelearn compare --data lfw")
 
 
+def _export(options: argparse.Namespace) -> None:
+    from facelearn.onnx_file import write_onnx
+
+    net, size = _net(options)
+    if not (options.out or options.run):
+        raise ValueError("--out: found none with --weights; expected the file to write")
+    path = options.out or options.run / "model.onnx"
+    differ = write_onnx(path, net, size, getattr(net, "channels", 1))
+    print(f"written: {path} (embeddings as torch's, to {differ:.0e} of the largest)")
+
+
 def _render(options: argparse.Namespace) -> None:
     from facelearn.data import SyntheticFaces
     from facelearn.data.export import export_faces, save_sheet
@@ -436,4 +472,4 @@ def _render(options: argparse.Namespace) -> None:
         print(f"written: {options.out} ({options.identities} people, {options.images} images each)")
 
 
-COMMANDS = {"train": _train, "evaluate": _evaluate, "compare": _compare, "render": _render}
+COMMANDS = {"train": _train, "evaluate": _evaluate, "compare": _compare, "export": _export, "render": _render}
