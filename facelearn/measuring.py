@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,13 @@ from torch import Tensor, nn
 
 from facelearn.files import write_json
 from facelearn.training import best_device, embed
-from facelearn.verification import VerificationResult, all_pairs, evaluate_pairs
+from facelearn.verification import Interval, VerificationResult, all_pairs, evaluate_pairs
+from facelearn.verification.checks import to_numpy, unit_rows
 
 FARS = (1e-1, 1e-2, 1e-3, 1e-4)
+
+
+Names = list[str]
 
 
 def evaluate(
@@ -25,6 +31,13 @@ def evaluate(
     flip: embed the mirrored image, too, and add the two embeddings, as is usual for published numbers.
     device: CUDA where there is one, unless named; the net stays on it.
     """
+    return measure(embeddings_of(net, target, flip=flip, device=device), target)
+
+
+def embeddings_of(
+    net: nn.Module, target: Any, *, flip: bool = False, device: str | torch.device | None = None
+) -> Tensor:
+    """(N, d), see `evaluate`."""
     device = best_device(device)
     embeddings = embed(net, target, device=device)
     if flip:
@@ -32,14 +45,37 @@ def evaluate(
         if not isinstance(images, Tensor):
             raise ValueError(f"flip: {type(target).__name__} has no .images; expected a set in memory")
         embeddings = embeddings + embed(net, images.flip(3), device=device)
-    if not hasattr(target, "pairs"):
-        return evaluate_pairs(embeddings, *all_pairs(target.labels), identities=target.labels)
-    persons = target.labels[target.pairs]  # (P, 2)
-    known = bool(((persons[:, 0] == persons[:, 1]) == target.same).all())  # InsightFace's files do not say who it is
-    folds = target.folds if len(target.folds.unique()) > 1 else None
-    return evaluate_pairs(
-        embeddings, target.pairs, target.same, identities=target.labels if known else None, folds=folds
-    )
+    return embeddings
+
+
+def measure(embeddings: Any, target: Any) -> VerificationResult:
+    """The embeddings of a set's images, on its pairs or all pairs, see `evaluate`.
+
+    Where the set has `.members`, the template of each image, the mean of the unit embeddings of a template stands for
+    it, and pairs and labels are those of the templates.
+    """
+    if getattr(target, "members", None) is not None:
+        embeddings = pooled(embeddings, target.members)
+    if getattr(target, "pairs", None) is None:
+        return _all_pairs(embeddings, target.labels)
+    pairs, same, people = to_numpy(target.pairs), to_numpy(target.same), target.labels
+    if people is not None:  # InsightFace's files do not say who it is
+        persons = to_numpy(people)[pairs]  # (P, 2)
+        people = people if ((persons[:, 0] == persons[:, 1]) == same).all() else None
+    folds = None if target.folds is None or len(np.unique(to_numpy(target.folds))) < 2 else target.folds
+    return evaluate_pairs(embeddings, pairs, same, identities=people, folds=folds)
+
+
+def _all_pairs(embeddings: Any, labels: Any) -> VerificationResult:
+    return evaluate_pairs(embeddings, *all_pairs(labels), identities=labels)
+
+
+def pooled(embeddings: Any, members: np.ndarray) -> np.ndarray:
+    """(n, d) embeddings and the template of each -> (N, d), the mean of the unit rows of each template."""
+    unit = unit_rows("embeddings", embeddings)
+    means = np.zeros((int(members.max()) + 1, unit.shape[1]))
+    np.add.at(means, members, unit)
+    return means / np.bincount(members)[:, None]
 
 
 def numbers(result: VerificationResult, *, resamples: int = 200) -> dict[str, Any]:
@@ -47,22 +83,114 @@ def numbers(result: VerificationResult, *, resamples: int = 200) -> dict[str, An
 
     No accuracy of pairs that are not balanced, such as all pairs of a set: calling everyone a stranger scores high.
     """
+    values = _values(result)
+    return _told(result, values, _intervals(result, list(values), resamples))
+
+
+def details(result: VerificationResult, *, resamples: int = 200) -> dict[str, Any]:
+    """What `numbers` has, and what a report shows: thresholds to operate at, the ROC with intervals, scores, the worst.
+
+    operating_points: at the EER, and at FAR 1e-1 to 1e-4 and finer where a single false accept is fine enough; `few`
+    where fewer than ten decide, nothing but `asked` where no threshold can show it. curve: TAR at some FARs.
+    false_accepts, false_rejects: the ten impostor pairs with the highest scores, the ten genuine ones with the lowest;
+    `pair` counts the pairs from 0; `wrong` at the threshold of the EER.
+    """
+    values, finest = _values(result), 1 / result.num_impostor
+    asked = [far for far in (*FARS, 1e-5, 1e-6) if far in FARS or far >= finest]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of few impostor pairs: the points say so themselves
+        at = {far: result.threshold_at(far) for far in asked if far >= finest}
+        grid = {far: result.tar_at(far) for far in np.geomspace(finest, 0.9, 25).tolist()}
+    names = [*values, *(f"tar@{far!r}" for far in (*at, *grid))]
+    names += [f"{rate}{float(t)!r}" for t in (result.eer_threshold, *at.values()) for rate in ("far>=", "frr<")]
+    spans = _intervals(result, list(dict.fromkeys(names)), resamples)
+    points = [_point(result, None, result.eer_threshold, spans)]
+    points += [_point(result, far, at[far], spans) if far in at else {"asked": far} for far in asked]
+    curve = [{"far": far} | _cell(tar, spans.get(f"tar@{far!r}")) for far, tar in grid.items()]
+    return _told(result, values, spans) | {
+        "interval": {"level": 0.95, "by": "people", "resamples": resamples} if spans else None,
+        "people": result._num_people or None,
+        "operating_points": points,
+        "curve": curve,
+        "scores": _histogram(result),
+        "false_accepts": _worst(result, False),
+        "false_rejects": _worst(result, True),
+    }
+
+
+def _values(result: VerificationResult) -> dict[str, float]:
     fars = [far for far in FARS if far >= 10 / result.num_impostor]
-    names = ["auc", "eer", *(f"tar@{far:.0e}" for far in fars)]
     values = {"auc": result.auc, "eer": result.eer} | {f"tar@{far:.0e}": result.tar_at(far) for far in fars}
     if 0.5 <= result.num_genuine / result.num_impostor <= 2:
-        try:
+        with contextlib.suppress(ValueError):  # too few people for folds
             values["accuracy"] = result.accuracy
-            names.append("accuracy")
-        except ValueError:  # too few people for folds
-            pass
-    found: dict[str, Any] = {name: {"value": value} for name, value in values.items()}
+    return values
+
+
+def _intervals(result: VerificationResult, names: Names, resamples: int) -> dict[str, Interval]:
+    """95 % intervals by people; none where people are unknown, or too few."""
     try:
-        for name, interval in result.intervals(names, resamples=resamples).items() if resamples else ():
-            found[name] |= {"low": interval.low, "high": interval.high}
-    except ValueError:  # people unknown, or too few
-        pass
-    return {"genuine": result.num_genuine, "impostor": result.num_impostor, "numbers": found}
+        found = result.intervals(names, resamples=resamples) if resamples else {}
+    except ValueError:
+        return {}
+    return {name: interval for name, interval in found.items() if not math.isnan(interval.low)}
+
+
+def _told(result: VerificationResult, values: dict[str, float], spans: dict[str, Interval]) -> dict[str, Any]:
+    cells = {name: _cell(value, spans.get(name)) for name, value in values.items()}
+    return {"genuine": result.num_genuine, "impostor": result.num_impostor, "numbers": cells}
+
+
+def _cell(value: float, interval: Interval | None) -> dict[str, float]:
+    return {"value": value} | ({} if interval is None else {"low": interval.low, "high": interval.high})
+
+
+def _point(
+    result: VerificationResult, asked: float | None, threshold: float, spans: dict[str, Interval]
+) -> dict[str, Any]:
+    """The rates at a threshold; the interval of the TAR at a FAR knows that the threshold was chosen on these pairs."""
+    rates, at = result.rates_at(threshold), repr(float(threshold))
+    frr = _cell(rates.frr, spans.get(f"frr<{at}"))
+    tar: dict[str, float] = {"value": 1 - rates.frr}
+    if asked is not None:
+        tar = _cell(1 - rates.frr, spans.get(f"tar@{asked!r}"))
+    elif "low" in frr:
+        tar |= {"low": 1 - frr["high"], "high": 1 - frr["low"]}
+    accepts, rejects = round(rates.far * result.num_impostor), round(rates.frr * result.num_genuine)
+    return {
+        "asked": "eer" if asked is None else asked,
+        "threshold": float(threshold),
+        "far": _cell(rates.far, spans.get(f"far>={at}")),
+        "tar": tar,
+        "frr": frr,
+        "false_accepts": accepts,
+        "false_rejects": rejects,
+        "few": asked is not None and asked < 10 / result.num_impostor,
+    }
+
+
+def _histogram(result: VerificationResult, bins: int = 40) -> dict[str, list[float]]:
+    """How many pairs of each kind score between one edge and the next."""
+    finite = np.isfinite(result.scores)
+    edges = np.histogram_bin_edges(result.scores[finite], bins)
+    kinds = {"genuine": result.same & finite, "impostor": ~result.same & finite}
+    counts = {kind: np.histogram(result.scores[chosen], edges)[0].tolist() for kind, chosen in kinds.items()}
+    return {"edges": edges.tolist()} | counts
+
+
+def _worst(result: VerificationResult, same: bool, count: int = 10) -> list[dict[str, Any]]:
+    """The pairs that a threshold gets wrong first."""
+    places = np.flatnonzero(result.same == same)
+    order = np.argsort(result.scores[places] if same else -result.scores[places], kind="stable")[:count]
+    rows = []
+    for place in places[order].tolist():
+        score = float(result.scores[place])
+        wrong = bool(score >= result.eer_threshold) != same
+        row: dict[str, Any] = {"pair": place, "score": score if np.isfinite(score) else None, "wrong": wrong}
+        if result.pairs is not None:
+            row |= {"first": int(result.pairs[place, 0]), "second": int(result.pairs[place, 1])}
+        rows.append(row)
+    return rows
 
 
 def table(measured: dict[str, Any]) -> str:
@@ -71,7 +199,7 @@ def table(measured: dict[str, Any]) -> str:
     for name, cell in measured["numbers"].items():
         share = f"{cell['value']:.5f}" if name == "auc" else f"{cell['value']:.2%}"
         span = ""
-        if "low" in cell and not math.isnan(cell["low"]):
+        if "low" in cell:
             ends = (cell["low"], cell["high"])
             span = "   95 % " + " to ".join(f"{end:.5f}" if name == "auc" else f"{end:.2%}" for end in ends)
         lines.append(f"  {name:10} {share:>9}{span}")

@@ -15,35 +15,25 @@ from facelearn.data.files import IMAGE_SUFFIXES, MAX_BYTES, Size, check_size, de
 from facelearn.data.image_set import ImageSet, to_float
 
 
-class ImageFolder(Dataset[tuple[Tensor, int]]):
-    """The images `root/person/anything.jpg` (or .png, .pgm, ...); `set[i]` is `(float32 (C, H, W) in [-1, 1], label)`.
+class ImageFiles(Dataset[tuple[Tensor, int]]):
+    """The images `root/file` of a list of files, read when asked for: `set[i]` is `(float32 (C, H, W), label)`.
 
-    * `labels` int64 `(N,)`: number of the person in `names`, the subfolders in alphabetical order
-    * `files`: `person/anything.jpg` of each image, in alphabetical order
-
-    Images are read when asked for, so that a set may be larger than memory; `load()` gives them as an `ImageSet`,
-    which trains faster. Each is turned upright as its EXIF orientation says. size: side or (height, width) to resize
-    to; channels: 3 (RGB) or 1 (grey).
-
-    Hidden files, other files and files beside the subfolders are passed over. FileNotFoundError where `root` is no
-    folder, ValueError where it has no images so arranged, or, with its file, where one cannot be decoded or has another
-    size than the first.
+    `labels` int64 `(N,)`, by default 0 everywhere. `load()` gives them as an `ImageSet` in memory, which trains faster.
+    Each is turned upright as its EXIF orientation says. size: side or (height, width) to resize to; channels: 3 (RGB)
+    or 1 (grey). ValueError, with its file, where one cannot be decoded or has another size than the first.
     """
 
-    def __init__(self, root: str | os.PathLike[str], *, size: Size = None, channels: int = 3) -> None:
-        self.root, self.size, self.channels = Path(root), size, channels
-        if not self.root.is_dir():
-            raise FileNotFoundError(f"root: found no folder {self.root}, expected one with a subfolder for each person")
-        found = {person.name: _images_in(person) for person in _listed(self.root) if person.is_dir()}
-        found = {person: files for person, files in found.items() if files}
-        if not found:
-            raise ValueError(
-                f"root: found no image in the subfolders of {self.root}, expected person/image.jpg or .png"
-            )
-        self.names = list(found)
-        self.files = [f"{person}/{file}" for person, files in found.items() for file in files]
-        counts = torch.tensor([len(files) for files in found.values()])
-        self.labels = torch.arange(len(found)).repeat_interleave(counts)
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        files: list[str],
+        labels: Tensor | None = None,
+        *,
+        size: Size = None,
+        channels: int = 3,
+    ) -> None:
+        self.root, self.files, self.size, self.channels = Path(root), files, size, channels
+        self.labels = torch.zeros(len(files), dtype=torch.int64) if labels is None else labels
 
     def __len__(self) -> int:
         return len(self.files)
@@ -73,6 +63,34 @@ class ImageFolder(Dataset[tuple[Tensor, int]]):
         with path.open("rb") as file:
             data = file.read(MAX_BYTES)
         return decode(data, str(path), channels=self.channels, size=self.size)
+
+
+class ImageFolder(ImageFiles):
+    """The images `root/person/anything.jpg` (or .png, .pgm, ...); `set[i]` is `(float32 (C, H, W) in [-1, 1], label)`.
+
+    * `labels` int64 `(N,)`: number of the person in `names`, the subfolders in alphabetical order
+    * `files`: `person/anything.jpg` of each image, in alphabetical order
+
+    Images are read when asked for, so that a set may be larger than memory; `ImageFiles` has `load`, size and channels.
+
+    Hidden files, other files and files beside the subfolders are passed over. FileNotFoundError where `root` is no
+    folder, ValueError where it has no images so arranged, or, with its file, where one cannot be decoded or has another
+    size than the first.
+    """
+
+    def __init__(self, root: str | os.PathLike[str], *, size: Size = None, channels: int = 3) -> None:
+        root = Path(root)
+        if not root.is_dir():
+            raise FileNotFoundError(f"root: found no folder {root}, expected one with a subfolder for each person")
+        found = {person.name: _images_in(person) for person in _listed(root) if person.is_dir()}
+        found = {person: files for person, files in found.items() if files}
+        if not found:
+            raise ValueError(f"root: found no image in the subfolders of {root}, expected person/image.jpg or .png")
+        self.names = list(found)
+        counts = torch.tensor([len(files) for files in found.values()])
+        labels = torch.arange(len(found)).repeat_interleave(counts)
+        files = [f"{person}/{file}" for person, files in found.items() for file in files]
+        super().__init__(root, files, labels, size=size, channels=channels)
 
 
 class ORL(ImageSet):
