@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ Train and measure the losses of face recognition, without writing code.
 
     facelearn train --loss arcface:scale=8,margin=0.6 --run runs/arcface
     facelearn evaluate --run runs/arcface
+    facelearn evaluate --on embeddings:mine.npy --labels people.txt
     facelearn compare --losses softmax arcface:scale=8,margin=0.6 --seeds 3 --out runs/margin
     facelearn export --run runs/arcface --out net.onnx
     facelearn render --out faces --identities 20 --size 112
@@ -63,11 +65,16 @@ on small sets a scale of 8 to 16 trains better than 64.
 """
 
 EVALUATE = """\
-Measure a trained net: is this one person or two?
+Measure a trained net, or one's own embeddings or scores: is this one person or two?
 
 Prints AUC, EER, TAR at fixed FAR and, for a list with about as many genuine as impostor pairs, the accuracy over its
-folds, with 95 % intervals from a bootstrap over people, and writes evaluation_<set>.json and the ROC as a figure into
-the run folder (or where --out says).
+folds, with 95 % intervals from a bootstrap over people. Into the run folder, or where --out says, go report_NAME.html
+(one page with curves, thresholds and the worst mistakes, which needs nothing but itself), evaluation_NAME.json and
+.csv, and the curves as PNG.
+
+What is one's own: folder:DIR has a subfolder for each person; pairs:FILE has rows `a.jpg b.jpg 1` (0: two people; tabs,
+commas or blanks, with a head or without); embeddings:FILE is .npy, .npz, .safetensors, .csv or .parquet from any model,
+a row an image; scores:FILE is a table of score (or distance) and same.
 """
 
 EVALUATE_EXAMPLES = """\
@@ -77,6 +84,14 @@ examples:
   facelearn evaluate --weights arcface                                  # a net that comes with the package
   facelearn evaluate --weights model.safetensors --on lfw --pairs pairs.txt --images lfw.tgz --landmarks landmarks.txt
   facelearn evaluate --run runs/r50 --on bin:faces_emore/lfw.bin --flip
+
+  # one's own; each writes a report into the folder report
+  facelearn evaluate --weights arcface --on folder:faces                # all pairs of the images in faces/PERSON/
+  facelearn evaluate --weights arcface --on pairs:pairs.csv --images faces
+  facelearn evaluate --on embeddings:mine.npy --labels people.txt       # a person a row; all pairs
+  facelearn evaluate --on embeddings:mine.npz --pairs pairs.csv         # pairs of rows, counted from 0, or of names
+  facelearn evaluate --on embeddings:mine.npz --templates 4             # the mean of every four rows of a person
+  facelearn evaluate --on scores:scores.csv --language zh --out report_zh
 """
 
 COMPARE = """\
@@ -180,11 +195,15 @@ def make_parser() -> argparse.ArgumentParser:
     train.add_argument("--resume", action="store_true", help="take all settings from the run folder, and go on")
     _training_options(train)
     evaluate = _command(commands, "evaluate", EVALUATE, EVALUATE_EXAMPLES)
-    which = evaluate.add_mutually_exclusive_group(required=True)
+    which = evaluate.add_mutually_exclusive_group()
     which.add_argument("--run", type=Path, help="a run folder")
     which.add_argument("--weights", help="a model.safetensors, or the name of a net that comes with the package")
-    _measuring_options(evaluate)
-    evaluate.add_argument("--out", type=Path, help="folder for JSON and figure (default: the run folder)")
+    _measuring_options(evaluate, own=True)
+    evaluate.add_argument("--out", type=Path,
+                          help="folder to write into (default: the run folder; for one's own data report)")  # fmt: skip
+    evaluate.add_argument("--language", choices=("en", "zh"),
+                          help="of the report (default: what FACELEARN_LANG or the locale says)")  # fmt: skip
+    evaluate.add_argument("--no-pictures", dest="pictures", action="store_false", help="no faces in the report")
     compare = _command(commands, "compare", COMPARE, COMPARE_EXAMPLES)
     what = compare.add_mutually_exclusive_group(required=True)
     what.add_argument("--losses", nargs="+", metavar="LOSS", help="losses as for `train --loss`; the first is the base")
@@ -267,12 +286,19 @@ def _training_options(parser: argparse.ArgumentParser, for_compare: bool = False
                        help="a bar for each epoch (default: on a terminal)")  # fmt: skip
 
 
-def _measuring_options(parser: argparse.ArgumentParser) -> None:
+def _measuring_options(parser: argparse.ArgumentParser, own: bool = False) -> None:
     measure = parser.add_argument_group("what to measure on")
+    more = ", folder:DIR, pairs:FILE, embeddings:FILE, scores:FILE" if own else ""
     measure.add_argument("--on", default="synthetic",
-                         help="synthetic[:name=value,...] (the standard set open), lfw, or bin:FILE")  # fmt: skip
-    measure.add_argument("--pairs", type=Path, help="lfw: the list of pairs, pairs.txt")
-    measure.add_argument("--images", type=Path, help="lfw: folder or archive of the images")
+                         help=f"synthetic[:name=value,...] (the standard set open), lfw, bin:FILE{more}")  # fmt: skip
+    measure.add_argument("--pairs", type=Path, help="lfw: the list of pairs, pairs.txt"
+                         + ("; folder, embeddings: a list of one's own" if own else ""))  # fmt: skip
+    measure.add_argument("--images", type=Path, help="lfw: folder or archive of the images"
+                         + ("; pairs: the folder (default: that of the list)" if own else ""))  # fmt: skip
+    if own:
+        measure.add_argument("--labels", type=Path, help="a person a row, or rows of an image and its person")
+        measure.add_argument("--templates", metavar="K or FILE",
+                             help="average every K images of a person, or as rows image, template say")  # fmt: skip
     measure.add_argument("--landmarks", type=Path, help="lfw: five points per image, to align them to 112 x 112")
     measure.add_argument("--flip", action="store_true", help="add the embedding of the mirrored image")
     measure.add_argument("--resamples", type=int, default=200, help="of the bootstrap; 0: no intervals (default 200)")
@@ -362,19 +388,131 @@ def _from_recipes(path: Path, loss: str, pk_given: bool) -> dict[str, Any]:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from facelearn import measuring
+    from facelearn import measuring, report
+    from facelearn.files import check_writable
     from facelearn.training import best_device
 
     best_device(options.device)  # before faces are drawn
-    net, size = _net(options)
-    name, target = _target(options, size)
-    measured = measuring.evaluate(net, target, flip=options.flip, device=options.device)
-    found = measuring.numbers(measured, resamples=options.resamples)
-    print(f"{options.run or options.weights} on {name}: {measuring.table(found)}")
-    folder = options.out or options.run
+    kind = options.on.partition(":")[0]
+    _check_fitting(options, kind)
+    folder: Path | None = options.out or options.run or (Path("report") if kind in OWN else None)
+
+    def check_out(name: str) -> None:
+        if folder is not None:
+            check_writable(folder / f"report_{name}.html", "--out")
+
+    if kind in OWN:
+        subject, result = _own(options, check_out)
+    else:
+        net, size = _net(options)
+        name, target = _target(options, size)
+        check_out(name)
+        subject = _subject(options, name, target)
+        result = measuring.evaluate(net, target, flip=options.flip, device=options.device)
+    found = measuring.details(result, resamples=options.resamples)
+    source = options.run or options.weights
+    print(f"{f'{source} on ' if source else ''}{subject.name}: {measuring.table(found)}")
     if folder:
-        folder.mkdir(parents=True, exist_ok=True)
-        print(f"written: {measuring.write_evaluation(folder, name, measured, found)}")
+        language = options.language or report.reader_language()
+        print(f"written: {report.write(folder, subject, result, found, language)}")
+
+
+# What each kind of one's own data takes beside itself.
+OWN = {
+    "folder": ("run", "weights", "pairs", "labels", "templates", "flip"),
+    "pairs": ("run", "weights", "images", "labels", "templates", "flip"),
+    "embeddings": ("pairs", "images", "labels", "templates"),
+    "scores": ("images",),
+}
+
+
+def _check_fitting(options: argparse.Namespace, kind: str) -> None:
+    """ValueError for options that would be passed over, or a net that is missing."""
+    if kind in OWN and not options.on.partition(":")[2]:
+        raise ValueError(f"--on: {options.on!r}; expected {kind}:{'DIR' if kind == 'folder' else 'FILE'}")
+    given = [name for name in ("run", "weights", "pairs", "images", "labels", "templates", "landmarks", "flip")
+             if getattr(options, name)]  # fmt: skip
+    allowed = OWN.get(kind, [name for name in given if name not in ("labels", "templates")])
+    for name in given:
+        if name not in allowed:
+            raise ValueError(f"--{name}: found with --on {kind}, which does not use it; expected it to be left out")
+    if "run" in OWN.get(kind, ("run",)) and not (options.run or options.weights):
+        raise ValueError("--run, --weights: found neither; expected one, a net to embed the images")
+
+
+def _own(options: argparse.Namespace, check_out: Any) -> tuple[Any, Any]:
+    """One's own data and what was measured; `check_out` is called with its name before an image is read."""
+    from facelearn import measuring, own
+    from facelearn.verification import evaluate_scores
+
+    kind, _, path = options.on.partition(":")
+    name = re.sub(r"[^\w.-]+", "_", Path(path).resolve().name if kind == "folder" else Path(path).stem)
+    if kind == "scores":
+        scored = own.read_scores(path)
+        check_out(name)
+        notes: dict[str, Any] = {"distances": {}} if scored.distances else {}
+        if scored.pairs is None:
+            result = evaluate_scores(scored.scores, scored.same)
+        else:
+            result = evaluate_scores(scored.scores, scored.pairs, scored.same, identities=scored.labels)
+        return _own_subject(options, name, scored.items, notes), result
+    net, size = _net(options) if "run" in OWN[kind] else (None, None)
+    templates = options.templates
+    if templates is not None:
+        templates = int(templates) if templates.isdigit() else Path(templates)
+    listed = kind == "pairs"
+    data = own.open_own(
+        images=None if kind == "embeddings" else (options.images or Path(path).parent) if listed else path,
+        embeddings=path if kind == "embeddings" else None,
+        labels=options.labels,
+        pairs=path if listed else options.pairs,
+        templates=templates,
+        size=size,
+        listed_only=listed,
+    )
+    check_out(name)
+    notes = {"templates": {}} if data.members is not None else {}
+    if data.images is not None:
+        notes |= {"resized": {"size": size}} if data.resized() else {}
+        images = data.images.load() if options.flip else data.images
+        assert net is not None
+        found = measuring.embeddings_of(net, images, flip=options.flip, device=options.device)
+        data.embeddings = found.numpy()
+    return _own_subject(options, name, data.items, notes, data), measuring.measure(data.embeddings, data)
+
+
+def _own_subject(
+    options: argparse.Namespace, name: str, items: list[str], notes: dict[str, Any], data: Any = None
+) -> Any:
+    """Its pictures: the images themselves, of a template the first one; or files of --images with the items' names."""
+    from facelearn import report
+
+    def picture(item: int) -> Any:
+        if data is not None and data.images is not None:
+            return data.picture(item)
+        from facelearn.data.files import open_image
+
+        file = options.images / items[item]
+        return open_image(file.read_bytes(), str(file)) if file.is_file() else None
+
+    seen = options.pictures and bool(items) and (options.images or (data is not None and data.images is not None))
+    source = options.run or options.weights
+    told = f"{source} · {options.on}" if source else options.on
+    return report.Subject(name, told, items, picture if seen else None, notes)
+
+
+def _subject(options: argparse.Namespace, name: str, target: Any) -> Any:
+    """A set that the package reads or draws, whose images are in memory."""
+    from PIL import Image
+
+    from facelearn import report
+
+    def picture(item: int) -> Any:
+        return Image.fromarray(target.images[item].permute(1, 2, 0).numpy().squeeze())
+
+    items = getattr(target, "files", None) or [f"{label}/{i}" for i, label in enumerate(target.labels.tolist())]
+    told = f"{options.run or options.weights} · {options.on}"
+    return report.Subject(name, told, items, picture if options.pictures else None)
 
 
 def _net(options: argparse.Namespace) -> tuple[Any, int]:

@@ -23,8 +23,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import torch
+from PIL import Image
 
-from facelearn.data.files import Size
+from facelearn.data.files import Size, open_image
 from facelearn.data.folder import ImageFiles, ImageFolder
 from facelearn.verification.checks import Array, check_rows, first_of, to_numpy
 
@@ -64,6 +65,20 @@ class Own:
     pairs: Array | None = None  # (P, 2) int64
     same: Array | None = None  # (P,) bool
     folds: Array | None = None
+
+    def picture(self, item: int) -> Image.Image:
+        """An image as it lies on the disk, of a template its first one."""
+        assert self.images is not None
+        place = item if self.members is None else int(np.flatnonzero(self.members == item)[0])
+        file = self.images.root / self.images.files[place]
+        return open_image(file.read_bytes(), str(file))
+
+    def resized(self) -> bool:
+        """Whether the first image has another size than it is brought to."""
+        assert self.images is not None
+        size = self.images.size
+        with Image.open(self.images.root / self.images.files[0]) as image:
+            return image.size != ((size, size) if isinstance(size, int) else size)
 
 
 class Scored(NamedTuple):
