@@ -102,7 +102,8 @@ def details(result: VerificationResult, *, resamples: int = 200) -> dict[str, An
         at = {far: result.threshold_at(far) for far in asked if far >= finest}
         grid = {far: result.tar_at(far) for far in np.geomspace(finest, 0.9, 25).tolist()}
     names = [*values, *(f"tar@{far!r}" for far in (*at, *grid))]
-    names += [f"{rate}{float(t)!r}" for t in (result.eer_threshold, *at.values()) for rate in ("far>=", "frr<")]
+    names += [f"far>={float(t)!r}" for t in (result.eer_threshold, *at.values())]
+    names += [f"frr<{float(result.eer_threshold)!r}"]
     spans = _intervals(result, list(dict.fromkeys(names)), resamples)
     points = [_point(result, None, result.eer_threshold, spans)]
     points += [_point(result, far, at[far], spans) if far in at else {"asked": far} for far in asked]
@@ -148,14 +149,14 @@ def _cell(value: float, interval: Interval | None) -> dict[str, float]:
 def _point(
     result: VerificationResult, asked: float | None, threshold: float, spans: dict[str, Interval]
 ) -> dict[str, Any]:
-    """The rates at a threshold; the interval of the TAR at a FAR knows that the threshold was chosen on these pairs."""
+    """The rates at a threshold. At a FAR the interval of TAR and FRR knows that these pairs chose the threshold."""
     rates, at = result.rates_at(threshold), repr(float(threshold))
-    frr = _cell(rates.frr, spans.get(f"frr<{at}"))
-    tar: dict[str, float] = {"value": 1 - rates.frr}
-    if asked is not None:
+    if asked is None:
+        frr = _cell(rates.frr, spans.get(f"frr<{at}"))
+        tar = _complement(frr)
+    else:
         tar = _cell(1 - rates.frr, spans.get(f"tar@{asked!r}"))
-    elif "low" in frr:
-        tar |= {"low": 1 - frr["high"], "high": 1 - frr["low"]}
+        frr = _complement(tar)
     accepts, rejects = round(rates.far * result.num_impostor), round(rates.frr * result.num_genuine)
     return {
         "asked": "eer" if asked is None else asked,
@@ -167,6 +168,12 @@ def _point(
         "false_rejects": rejects,
         "few": asked is not None and asked < 10 / result.num_impostor,
     }
+
+
+def _complement(cell: dict[str, float]) -> dict[str, float]:
+    """A rate and its interval -> those of what is left to 1."""
+    ends = {"value": "value", "low": "high", "high": "low"}
+    return {name: 1 - cell[end] for name, end in ends.items() if end in cell}
 
 
 def _histogram(result: VerificationResult, bins: int = 40) -> dict[str, list[float]]:

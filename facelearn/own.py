@@ -45,7 +45,7 @@ PERSONS = (
     ["person1", "identity1", "subject1", "id1", "label1", "人1"],
     ["person2", "identity2", "subject2", "id2", "label2", "人2"],
 )
-YES, NO = ("1", "1.0", "true", "yes", "same"), ("0", "0.0", "-1", "-1.0", "false", "no", "different")
+YES, NO = ("1", "1.0", "true", "yes"), ("0", "0.0", "-1", "-1.0", "false", "no")
 
 
 @dataclass
@@ -166,7 +166,7 @@ def _text(path: PathLike) -> tuple[str, str]:
     data = Path(path).read_bytes()
     wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
-        text = data.decode("utf-16" if wide else "utf-8-sig")
+        text = data.decode("utf-16" if wide else "utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         expected = 'a table in UTF-8 (spreadsheets call it "CSV UTF-8")'
         raise ValueError(f"{path}: offset {error.start}: found no UTF-8 text, expected {expected}") from None

@@ -118,7 +118,7 @@ def _page() -> Any:
 
 
 def percent(value: float) -> str:
-    return f"{value:.2%}" if value >= 0.001 or value == 0 else f"{value:.2g}"
+    return f"{value:.2%}" if value >= 0.001 or value == 0 else f"{100 * value:.2g}%"
 
 
 def _cell(cell: dict[str, float], say: dict[str, str], digits: int | None = None) -> dict[str, str]:
@@ -208,7 +208,8 @@ def _worst(kind: str, subject: Subject, found: dict[str, Any], say: dict[str, st
             sides = [{"name": say["row"].format(number=row["pair"] + 1), "source": ""}]
         score = "−" if row["score"] is None else f"{row['score']:.4f}"
         rows.append({"sides": sides, "score": score, "wrong": row["wrong"]})
-    return {"id": kind, "name": say[kind], "told": say[f"{kind}_told"], "rows": rows}
+    return {"id": kind, "name": say[kind], "told": say[f"{kind}_told"], "rows": rows,
+            "named": all(len(row["sides"]) == 2 for row in rows)}  # fmt: skip
 
 
 def _thumbnail(subject: Subject, item: int) -> str:
