@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -118,7 +119,9 @@ def _page() -> Any:
 
 
 def percent(value: float) -> str:
-    return f"{value:.2%}" if value >= 0.001 or value == 0 else f"{100 * value:.2g}%"
+    if value >= 0.001 or value == 0:
+        return f"{value:.2%}"
+    return np.format_float_positional(100 * value, precision=2, fractional=False, trim="-") + "%"
 
 
 def _cell(cell: dict[str, float], say: dict[str, str], digits: int | None = None) -> dict[str, str]:
@@ -162,8 +165,6 @@ def _mind(subject: Subject, found: dict[str, Any], say: dict[str, str]) -> list[
     elif people < FEW_PEOPLE:
         mind["few"] = {"people": people}
     mind["threshold"] = {}
-    if subject.picture is not None:
-        mind["pictures"] = {}
     return [say[f"mind_{name}"].format(**values) for name, values in mind.items()]
 
 

@@ -18,7 +18,7 @@ from facelearn import figures
 from facelearn.verification import VerificationResult
 
 SIZE = (5.2, 3.8)  # small enough for a phone to show its letters
-RATES = (1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.05, 0.2, 0.5, 0.8, 0.95, 0.99)
+RATES = (1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.05, 0.2, 0.5, 0.8, 0.95)
 Say = dict[str, str]
 
 
@@ -68,9 +68,13 @@ def _det(ax: Axes, result: VerificationResult, found: dict[str, Any], say: Say) 
         (ax.xaxis, ax.set_xlim, result.num_impostor),
         (ax.yaxis, ax.set_ylim, result.num_genuine),
     ):
-        ticks = [rate for rate in RATES if rate >= 0.5 / count]
+        left, right = norm.ppf([0.5 / count, 0.96])
+        ticks: list[float] = []
+        for rate in reversed(RATES):  # their names must not lie on one another
+            if norm.ppf(rate) > left and (not ticks or norm.ppf(ticks[-1]) - norm.ppf(rate) > (right - left) / 9):
+                ticks.append(rate)
         axis.set_ticks(norm.ppf(ticks), [level(rate) for rate in ticks])
-        limit(*norm.ppf([0.5 / count, 0.96]))
+        limit(left, right)
     ax.set(xlabel=say["far_axis"], ylabel=say["frr_axis"])
     if legend := ax.get_legend():
         legend.remove()
