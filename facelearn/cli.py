@@ -427,7 +427,9 @@ OWN = {
 
 
 def _check_fitting(options: argparse.Namespace, kind: str) -> None:
-    """ValueError for options that would be passed over, or a net that is missing."""
+    """ValueError for options that would be passed over or cannot work, or a net that is missing."""
+    if 0 != options.resamples < 10:
+        raise ValueError(f"--resamples: found {options.resamples}, expected 10 or more, or 0 for no intervals")
     if kind in OWN and not options.on.partition(":")[2]:
         raise ValueError(f"--on: {options.on!r}; expected {kind}:{'DIR' if kind == 'folder' else 'FILE'}")
     given = [name for name in ("run", "weights", "pairs", "images", "labels", "templates", "landmarks", "flip")

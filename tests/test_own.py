@@ -333,6 +333,7 @@ def test_unusable_input_is_one_line_that_names_it(
         (["--on", "scores:words.csv"], "words.csv: found no number in 1 rows, first 1"),
         (["--on", "scores:noise.txt"], "noise.txt: found 1 fields and no head"),
         ([*net, "--on", f"folder:{faces}", "--out", "file/out"], "--out: cannot be written"),
+        ([*net, "--on", f"folder:{faces}", "--resamples", "5"], "--resamples: found 5, expected 10 or more, or 0"),
         ([*net, "--on", f"folder:{faces}", "--templates", "1"], "templates: found 1, expected"),
     ):  # fmt: skip
         assert run("evaluate", *given) == 2, given
