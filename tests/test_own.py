@@ -156,15 +156,17 @@ def write_embeddings(kind: str, x: np.ndarray, labels: np.ndarray) -> str:
             table.assign(person=labels).to_csv(path, sep=";", decimal=",", index=False)
         case "parquet":
             table.rename(columns=str).assign(label=labels).to_parquet(path)
+        case "parquet-lists":
+            pd.DataFrame({"embedding": list(x), "identity": labels}).to_parquet(path)
     return path
 
 
-KINDS = ("npy", "npz", "npz-any", "safetensors", "csv", "csv-bare", "csv-decimal", "parquet")
+KINDS = ("npy", "npz", "npz-any", "safetensors", "csv", "csv-bare", "csv-decimal", "parquet", "parquet-lists")
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_embeddings_of_any_model(kind: str, inside: Path) -> None:
-    if kind == "parquet":
+    if kind.startswith("parquet"):
         pytest.importorskip("pyarrow")
     x, labels = rows()
     path = write_embeddings(kind, x, labels)
