@@ -500,7 +500,9 @@ def _own_subject(
     seen = options.pictures and bool(items) and (options.images or (data is not None and data.images is not None))
     source = options.run or options.weights
     told = f"{source} · {options.on}" if source else options.on
-    return report.Subject(name, told, items, picture if seen else None, notes | ({"pictures": {}} if seen else {}))
+    people = [] if data is None or data.labels is None else [data.people[label] for label in data.labels]
+    notes = notes | ({"pictures": {}} if seen else {})
+    return report.Subject(name, told, items, people, picture if seen else None, notes)
 
 
 def _subject(options: argparse.Namespace, name: str, target: Any) -> Any:
@@ -515,7 +517,7 @@ def _subject(options: argparse.Namespace, name: str, target: Any) -> Any:
     items = getattr(target, "files", None) or [f"{label}/{i}" for i, label in enumerate(target.labels.tolist())]
     told = f"{options.run or options.weights} · {options.on}"
     notes: dict[str, Any] = {} if name == "synthetic" or not options.pictures else {"pictures": {}}
-    return report.Subject(name, told, items, picture if options.pictures else None, notes)
+    return report.Subject(name, told, items, picture=picture if options.pictures else None, notes=notes)
 
 
 def _net(options: argparse.Namespace) -> tuple[Any, int]:

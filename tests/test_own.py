@@ -176,6 +176,11 @@ def test_embeddings_of_any_model(kind: str, inside: Path) -> None:
     scores, same = all_pairs_by_hand(x, labels)
     assert found["numbers"]["auc"]["value"] == pytest.approx(roc_auc_score(same, scores), abs=1e-6)
     assert (found["people"], found["genuine"]) == (12, 72)
+    row = found["false_accepts"][0]
+    assert scores[~same].max() == pytest.approx(row["score"], abs=1e-6)
+    assert row["first_person"].removeprefix("p") == str(labels[int(row["first"])])
+    page = (inside / "report" / REPORT.format("mine")).read_text()
+    assert f"{row['first']} · {row['first_person']}" in page or row["first_person"] in row["first"]
 
 
 def test_parquet_without_its_library_is_one_line(

@@ -44,6 +44,7 @@ class Subject:
     name: str
     told: str
     items: Sequence[str] = ()
+    people: Sequence[str] = ()  # of each item
     picture: Callable[[int], Image.Image | None] | None = None
     notes: dict[str, dict[str, Any]] | None = None
 
@@ -64,14 +65,18 @@ def _named(found: dict[str, Any], subject: Subject) -> dict[str, Any]:
     """The worst pairs with the names of their items."""
     named = dict(found)
     for kind in ("false_accepts", "false_rejects"):
-        named[kind] = [row | _sides(row, subject.items) for row in found[kind]]
+        named[kind] = [row | _sides(row, subject) for row in found[kind]]
     return named
 
 
-def _sides(row: dict[str, Any], items: Sequence[str]) -> dict[str, Any]:
-    if not items or "first" not in row:
+def _sides(row: dict[str, Any], subject: Subject) -> dict[str, Any]:
+    if not subject.items or "first" not in row:
         return {}
-    return {"first": items[row["first"]], "second": items[row["second"]], "items": [row["first"], row["second"]]}
+    places = {side: row[side] for side in ("first", "second")}
+    names = {side: subject.items[place] for side, place in places.items()}
+    if subject.people:
+        names |= {f"{side}_person": subject.people[place] for side, place in places.items()}
+    return names | {"items": list(places.values())}
 
 
 def _csv(found: dict[str, Any]) -> str:
@@ -203,7 +208,7 @@ def _worst(kind: str, subject: Subject, found: dict[str, Any], say: dict[str, st
     rows = []
     for row in found[f"false_{kind}"]:
         if "items" in row:
-            sides = [{"name": row[side], "source": _thumbnail(subject, item)}
+            sides = [{"name": _with_person(row, side), "source": _thumbnail(subject, item)}
                      for side, item in zip(("first", "second"), row["items"], strict=True)]  # fmt: skip
         else:
             sides = [{"name": say["row"].format(number=row["pair"] + 1), "source": ""}]
@@ -211,6 +216,12 @@ def _worst(kind: str, subject: Subject, found: dict[str, Any], say: dict[str, st
         rows.append({"sides": sides, "score": score, "wrong": row["wrong"]})
     return {"id": kind, "name": say[kind], "told": say[f"{kind}_told"], "rows": rows,
             "named": all(len(row["sides"]) == 2 for row in rows)}  # fmt: skip
+
+
+def _with_person(row: dict[str, Any], side: str) -> str:
+    """An item's name, and whose it is where the name does not say so."""
+    name, person = row[side], row.get(f"{side}_person", "")
+    return name if person in name else f"{name} · {person}"
 
 
 def _thumbnail(subject: Subject, item: int) -> str:
