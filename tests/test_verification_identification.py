@@ -176,7 +176,7 @@ def test_no_product_is_further_from_the_truth_than_the_bound(dtype, d):
     rows = np.concatenate([rng.normal(size=(20, d)), rng.random((20, d)) + 1, np.exp(4 * rng.normal(size=(20, d)))])
     truth = [[cosine(a, b) for b in rows[::6]] for a in rows[::4]]
     unit = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(dtype)
-    bound = identification._error_bound(d, dtype)
+    bound = error_bound(d, dtype)
     found = unit[::4] @ unit[::6].T
     assert np.abs(found - truth).max() <= bound
     one_by_one = np.zeros_like(found)

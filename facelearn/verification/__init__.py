@@ -41,10 +41,12 @@ from facelearn.verification.result import (
     evaluate_pairs,
     evaluate_scores,
 )
+from facelearn.verification.sweep import AllPairsResult, evaluate_all_pairs
 
 __all__ = [
     "NUM_FOLDS",
     "ROC",
+    "AllPairsResult",
     "Comparison",
     "IdentificationResult",
     "Interval",
@@ -56,6 +58,7 @@ __all__ = [
     "all_pairs",
     "apply_threshold",
     "compare",
+    "evaluate_all_pairs",
     "evaluate_identification",
     "evaluate_identification_scores",
     "evaluate_pairs",

@@ -81,7 +81,7 @@ def intervals(
 ) -> dict[str, Interval]:
     """Intervals that never leave [0, 1]: logit(estimate) -+ half width / (estimate (1 - estimate)), mapped back.
 
-    A number of exactly 0 or 1 cannot be resampled: its open end is an exact limit (`_exact`).
+    A number of exactly 0 or 1 cannot be resampled: its open end is an exact limit (`exact_interval`).
     """
     draws = _bootstrap([result], names, level, resamples, seed, by)[..., 0, :]  # (kinds, resamples, names)
     estimates = result._statistics(names)
@@ -89,9 +89,9 @@ def intervals(
     found = {}
     for name, estimate, half in zip(names, estimates, halves, strict=True):
         if estimate in (0.0, 1.0):
-            found[name] = _exact(name, int(estimate), result._trials(name, by), level)
+            found[name] = exact_interval(name, int(estimate), result._trials(name, by), level)
         else:
-            found[name] = _logit_interval(estimate, half)
+            found[name] = logit_interval(estimate, half)
     return found
 
 
@@ -198,7 +198,7 @@ def _look_up(table: Array, index: Array) -> Array:
     return np.take(table, index, mode="clip")
 
 
-def _exact(name: str, estimate: int, trials: Sequence[int], level: float) -> Interval:
+def exact_interval(name: str, estimate: int, trials: Sequence[int], level: float) -> Interval:
     """The interval of a number of exactly 0 or 1: of each kind of trials none failed, or all did.
 
     Each kind's rate of failures is at most Clopper and Pearson's limit for as many trials without one. Where both kinds
@@ -209,6 +209,6 @@ def _exact(name: str, estimate: int, trials: Sequence[int], level: float) -> Int
     return Interval(1 - off, 1.0) if estimate else Interval(0.0, off)
 
 
-def _logit_interval(estimate: float, half: float) -> Interval:
+def logit_interval(estimate: float, half: float) -> Interval:
     centre, step = logit(estimate), half / (estimate * (1 - estimate))
     return Interval(float(expit(centre - step)), float(expit(centre + step)))

@@ -57,6 +57,17 @@ def cosines(a: Array, b: Array, out: Array | None = None) -> Array:
     return np.clip(np.round(scores, 12, out=scores), -1, 1, out=scores)
 
 
+def error_bound(d: int, dtype: type) -> float:
+    """How far a matrix product in `dtype` may be from an exact score, and a bit more.
+
+    n rounding errors make at most gamma_n = n u / (1 - n u) times sum |x_i y_i| <= 1, in whatever order the product
+    adds (Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed. 2002, sec. 3.1): d for the product, 2 for
+    rounding the rows to `dtype`, 1 for the threshold, the rest to spare. Exact scores are rounded to 12 decimals.
+    """
+    roundings = (d + 8) * float(np.finfo(dtype).eps) / 2
+    return roundings / (1 - roundings) + 2e-12
+
+
 def check_pairs(pairs: Any, num_images: int) -> Array:
     index = to_numpy(pairs)
     if index.ndim != 2 or index.shape[1] != 2 or len(index) == 0:

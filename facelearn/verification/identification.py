@@ -21,6 +21,7 @@ from facelearn.verification.checks import (
     check_labels,
     check_rows,
     cosines,
+    error_bound,
     first_of,
     number_after,
     to_numpy,
@@ -208,7 +209,7 @@ class _Search:
     def _sort_out(self, rows: Array, mate: Array, dtype: type) -> tuple[Array, Array, Array]:
         """(b,) people surely better than the mate; (n,) flat places in (b, K) where a score is in doubt, that is,
         near the mate's or near the best; and whether that is surely better than the mate (and counted already)."""
-        slack = _error_bound(rows.shape[1], dtype)
+        slack = error_bound(rows.shape[1], dtype)
         scores = self._best_of_person(rows.astype(dtype) @ self._product(dtype).T)  # (b, K)
         above = scores > (mate + slack).astype(dtype)[:, None]
         doubt = scores >= (mate - slack).astype(dtype)[:, None]
@@ -260,17 +261,6 @@ class _Search:
             images = unit(self.gallery[self.image_of_row[part]]) if ready is None else ready[part]
             scores[i : i + block] = cosines(rows[probe[i : i + block]], images)
         return scores
-
-
-def _error_bound(d: int, dtype: type) -> float:
-    """How far a matrix product in `dtype` may be from an exact score, and a bit more.
-
-    n rounding errors make at most gamma_n = n u / (1 - n u) times sum |x_i y_i| <= 1, in whatever order the product
-    adds (Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed. 2002, sec. 3.1): d for the product, 2 for
-    rounding the rows to `dtype`, 1 for the threshold, the rest to spare. Exact scores are rounded to 12 decimals.
-    """
-    roundings = (d + 8) * float(np.finfo(dtype).eps) / 2
-    return roundings / (1 - roundings) + 2e-12
 
 
 # ---------------------------------------------------------------------------------------------------------- result

@@ -31,7 +31,7 @@ class Ranking:
         self._scores, self._people = scores, people
         self._kinds = (same, ~same) if chosen is None else (same & chosen, ~same & chosen)  # each (P,)
         self.genuine_keys, self.impostor_keys = (_sorted_keys(scores, kind) for kind in self._kinds)  # (G,), (I,)
-        self.accepted = np.flatnonzero(_run_lasts(self.genuine_keys)) + 1  # (S,)
+        self.accepted = np.flatnonzero(run_lasts(self.genuine_keys)) + 1  # (S,)
 
     @cached_property
     def impostors_above(self) -> Array:
@@ -91,9 +91,7 @@ class Ranking:
 
     def lowest_threshold(self, far: float) -> float:
         """The lowest threshold with FAR <= far: one floating point number above the first impostor to be kept out."""
-        num = len(self.impostor_keys)
-        allowed = bisect_right(range(1, num), far, key=lambda count: count / num)  # impostors that may be accepted
-        return float(np.nextafter(-self.impostor_keys[allowed], np.inf))
+        return float(np.nextafter(-self.impostor_keys[allowed(far, len(self.impostor_keys))], np.inf))
 
     def accepted_at(self, threshold: float) -> tuple[int, int]:
         """How many genuine and impostor scores a threshold accepts. A score of -inf is never accepted."""
@@ -122,7 +120,7 @@ class Ranking:
         num_genuine, num_impostor = len(self.genuine_keys), len(self.impostor_keys)
         keys = np.concatenate([[-np.inf], self.genuine_keys, self.impostor_keys])
         keys.sort(kind="stable")  # a merge: its parts are sorted
-        last = _run_lasts(keys)
+        last = run_lasts(keys)
         far, tar = np.empty((2, np.count_nonzero(last)))
         done = below = 0
         for start in range(0, len(keys), BLOCK):
@@ -138,6 +136,11 @@ class Ranking:
             done, below = place.stop, below + len(within)
         few_ties = 2 * done > len(keys)  # then the rest is not worth a copy
         return far, tar, keys[:done] if few_ties else keys[:done].copy()
+
+
+def allowed(far: float, num: int) -> int:
+    """How many of `num` impostor pairs may be accepted for a FAR of at most `far` below 1."""
+    return bisect_right(range(1, num), far, key=lambda count: count / num)
 
 
 class Weights(NamedTuple):
@@ -181,8 +184,7 @@ class Curve(NamedTuple):
         """Where the ROC, its points joined by straight lines, meets FAR = FRR."""
         if self.empty:
             return math.nan
-        size = len(self.accepted)
-        step = bisect_left(range(size), 0.0, key=lambda s: _excess(self._end(s)))  # the first that ends at FAR >= FRR
+        size, step = len(self.accepted), self.eer_step()
         corners = [self._end(step - 1)]
         if step < size:
             corners += [(self.impostors_above[step] / self.num_impostor, corners[0][1]), self._end(step)]
@@ -191,6 +193,10 @@ class Curve(NamedTuple):
         before, after = _excess(corners[at - 1]), _excess(corners[at])
         far = corners[at - 1][0]
         return float(far - before / (after - before) * (corners[at][0] - far))
+
+    def eer_step(self) -> int:
+        """The first step that ends at FAR >= FRR."""
+        return bisect_left(range(len(self.accepted)), 0.0, key=lambda s: _excess(self._end(s)))
 
     def tar_at(self, far: float) -> float:
         """Highest TAR of any threshold with FAR <= far; 0 where even the best genuine score lets in too many."""
@@ -261,7 +267,7 @@ def _sorted_keys(scores: Array, kind: Array) -> Array:
     return keys
 
 
-def _run_lasts(keys: Array) -> Array:
+def run_lasts(keys: Array) -> Array:
     """(n,) bool: the last of each run of equal keys in sorted keys (n,)."""
     last = np.ones(len(keys), bool)
     np.not_equal(keys[1:], keys[:-1], out=last[:-1])

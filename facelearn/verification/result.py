@@ -387,7 +387,7 @@ class VerificationResult:
             if name.startswith("tar@"):
                 self._check_far(number_after("tar@", name))
             elif name.startswith(RATES):
-                _threshold_of(name)
+                threshold_of(name)
             elif name not in ("auc", "eer", "accuracy"):
                 known = "auc, eer, accuracy, tar@ and a FAR (tar@1e-3), far>= or frr< and a threshold (far>=0.35)"
                 raise ValueError(f"name: found {name!r}, expected {known}")
@@ -423,7 +423,7 @@ class VerificationResult:
 
     def _rate(self, name: str, weigh: Weigh | None) -> float:
         """ "far>=t" or "frr<t", weighted."""
-        threshold, wrong = _threshold_of(name), name.startswith("far")
+        threshold, wrong = threshold_of(name), name.startswith("far")
         genuine, impostor = self._ranking.accepted_at(threshold)
         if weigh is None:
             return impostor / self.num_impostor if wrong else 1 - genuine / self.num_genuine
@@ -527,7 +527,7 @@ class VerificationResult:
 RATES = ("far>=", "frr<")
 
 
-def _threshold_of(name: str) -> float:
+def threshold_of(name: str) -> float:
     prefix = next(prefix for prefix in RATES if name.startswith(prefix))
     return check_threshold(number_after(prefix, name))
 
