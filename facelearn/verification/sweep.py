@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import cached_property
-from itertools import combinations, combinations_with_replacement, product
+from itertools import combinations, combinations_with_replacement, pairwise, product
 from typing import Any
 
 import numpy as np
@@ -34,6 +34,7 @@ BINS = 2**15  # bins of one unit of the cosine: 3.05e-5 wide
 SIDE = 1024  # images on a side of a tile, at most
 PARTS = 20  # parts into which the people are dealt for the intervals
 BLOCK = 2**12  # pairs scored exactly at a time
+SPREAD = 0.15  # a rank among n tiles differs from that among all by less than SPREAD / sqrt(n) of itself, as a rule
 AUC_ERROR = 2.5e-7  # wanted standard error of the AUC by what bins leave open
 FARS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 
@@ -79,7 +80,7 @@ def evaluate_all_pairs(
         >>> result.num_genuine, result.num_impostor
         (1000, 123750)
         >>> f"{result.eer:.4f} {result.tar_at(1e-2):.3f}"
-        ''
+        '0.2253 0.185'
     """
     rows = check_rows("embeddings", embeddings)
     people = codes_of("labels", labels, len(rows))
@@ -123,8 +124,8 @@ class _Sweep:
         for i in range(0, len(rows), BLOCK):
             self.rows[i : i + BLOCK] = unit(rows[order[i : i + BLOCK]])
             self.fast[i : i + BLOCK] = torch.from_numpy(self.rows[i : i + BLOCK])
-        self.error = error_bound(rows.shape[1], np.float32)
-        self.margin = int(2 * self.error * BINS) + 1  # bins that are wider than twice the error
+        error = error_bound(rows.shape[1], np.float32)
+        self.margin = int(2 * error * BINS) + 1  # bins that are wider than twice the error
         self.offset = BINS + self.margin + 1  # bins 0 and below: pairs that do not count
         self.size = 2 * self.offset + 1
         self.within = within
@@ -134,7 +135,7 @@ class _Sweep:
         key = self.sides * self.parts + self.part
         cuts = np.flatnonzero(np.diff(key, prepend=-1, append=-1))
         spans: dict[int, list[slice]] = {}  # of each side
-        for start, stop in zip(cuts[:-1], cuts[1:], strict=True):
+        for start, stop in pairwise(cuts):
             ends = np.linspace(start, stop, math.ceil((stop - start) / SIDE) + 1).astype(int).tolist()
             spans.setdefault(int(self.sides[start]), []).extend(map(slice, ends[:-1], ends[1:]))
         if self.within:
@@ -168,7 +169,9 @@ class _Sweep:
         number = bins.flatten()[torch.from_numpy(at).to(bins.device)].cpu().numpy()
         scores = self.score(first + tile[0].start, second + tile[1].start)
         if len(at) and np.abs(self.bin_of(scores) - number).max() > self.margin:
-            raise RuntimeError("a float32 matrix product is less exact than float32: is a reduced precision switched on?")
+            raise RuntimeError(
+                "a float32 matrix product is less exact than float32: is a reduced precision switched on?"
+            )
         return number, scores
 
     def score(self, first: Array, second: Array) -> Array:
@@ -214,6 +217,12 @@ class _Counts:
         share = bins + 1 - self._sweep.offset - scores * BINS  # of its bin that lies above a score
         above = self.upper[bins + 1] + np.rint(self.rest[bins] * share).astype(np.int64) + len(self.found)
         return tuple(above - np.searchsorted(self.found, scores, side) for side in ("right", "left"))
+
+    def bounds(self, scores: Array) -> tuple[Array, Array]:
+        """How many impostor scores are above each score at least, and how many are not below at most."""
+        bins, margin = self._sweep.bin_of(scores), self._sweep.margin
+        least, most = (len(self.found) - np.searchsorted(self.found, scores, side) for side in ("right", "left"))
+        return self.upper[bins + margin + 1] + least, self.upper[bins - margin] + most
 
     @cached_property
     def curve(self) -> Curve:
@@ -267,13 +276,14 @@ class AllPairsResult:
             if wanted is not None:
                 self._found.append(sweep.exact(tile, bins, wanted))
         self._counts = self._binned = _Counts(sweep, self._genuine, _counted(total), np.empty(0))
+        self._known = self._binned.rest == 0
 
     def _guess(self, counts: _Counts, ranks: Sequence[int], tiles: int) -> Array:
         wanted, share = np.zeros_like(self._known), counts.num_impostor / self.num_impostor
         if not share:
             return wanted
         for rank in (*(rank * share for rank in ranks), counts.curve.eer() * counts.num_impostor):
-            slack = 4 * math.sqrt(rank + 1) + 0.3 * rank / math.sqrt(tiles)
+            slack = 4 * math.sqrt(rank + 1) + SPREAD * rank / math.sqrt(tiles)
             wanted[self._round(counts, rank - slack, rank + slack)] = True
         return wanted
 
@@ -290,13 +300,23 @@ class AllPairsResult:
             for each in far:
                 rank = allowed(each, self.num_impostor)
                 wanted[self._round(self._binned, rank, rank)] = True
-            curve, margin = self._counts.curve, self._sweep.margin
-            crossing = self._counts.steps[max(curve.eer_step() - 1, 0) :][:2]
-            for at in self._sweep.bin_of(np.append(np.clip(thresholds, -1, 1), crossing)):
-                wanted[at - margin : at + margin + 1] = True
+            for at in self._sweep.bin_of(np.append(np.clip(thresholds, -1, 1), self._crossing())):
+                wanted[at - self._sweep.margin : at + self._sweep.margin + 1] = True
             if not (wanted & ~self._known).any():
                 return
             self._find(wanted)
+
+    def _crossing(self) -> list[float]:
+        """The genuine scores round the EER whose counts are not known well enough to tell it."""
+        counts, step, found = self._counts, self._counts.curve.eer_step(), []
+        rejected = self.num_genuine - (counts.accepted[step - 1] if step else 0)  # ... before the step
+        least, most = counts.bounds(counts.steps[max(step - 1, 0) : step + 1])
+        frr = rejected / self.num_genuine
+        if step and most[0] / self.num_impostor >= frr:
+            found.append(counts.steps[step - 1])
+        if least[-1] / self.num_impostor < frr:  # then the ROC crosses FAR = FRR in this step, perhaps
+            found.append(counts.steps[step])
+        return found
 
     def _unsure(self) -> Array:
         """The bins that could spoil the AUC. Genuine scores of one bin err independently where they differ."""
@@ -331,10 +351,10 @@ class AllPairsResult:
     @property
     def auc_bound(self) -> float:
         """What `auc` may be off by at most, if in every bin all scores lay in the worst order."""
-        counts, margin = self._counts, self._sweep.margin
-        bins = self._sweep.bin_of(counts.steps)
-        near = counts.upper[bins - margin] - counts.upper[bins + margin + 1]
-        return float(np.diff(counts.accepted, prepend=0) @ (near / self.num_impostor)) / self.num_genuine
+        least, most = self._counts.bounds(self._counts.steps)
+        open_ = most - least - (self._counts.curve.impostors_accepted - self._counts.curve.impostors_above)
+        times = np.diff(self._counts.accepted, prepend=0)
+        return float(times @ (open_ / self.num_impostor)) / self.num_genuine
 
     @property
     def eer(self) -> float:
