@@ -23,6 +23,7 @@ from facelearn.verification import (
     evaluate_pairs,
     identification,
 )
+from facelearn.verification.checks import error_bound
 
 FIELDS = ("probe_ranks", "mate_scores", "top_scores", "predicted")
 

@@ -92,6 +92,8 @@ def evaluate_all_pairs(
     if num_genuine == 0 or num_impostor == 0:
         found = f"{num_genuine} genuine and {num_impostor} impostor pairs"
         raise ValueError(f"labels: found {found}, expected at least one of each")
+    if isinstance(far, (int, float, str)):
+        raise ValueError(f"far: found {far!r}, expected several, such as (1e-2, 1e-3)")
     fars = [f for f in FARS if f * num_impostor >= 10] if far is None else list(far)
     for each in fars:
         check_far(each, num_impostor, "impostor pairs")
