@@ -16,7 +16,7 @@ from statistics import median
 
 import numpy as np
 import torch
-from rounds import MEGABYTE, Step, fresh, peaks, place, race, ratio, table
+from rounds import MEGABYTE, Step, Times, fresh, once, peaks, place, race, ratio, table
 from sklearn.metrics import roc_curve
 
 from facelearn.verification import all_pairs, evaluate_all_pairs, evaluate_pairs, score_pairs
@@ -59,7 +59,10 @@ def of_sklearn(same: np.ndarray, scores: np.ndarray) -> None:
 
 def beside(steps: dict[str, Step], rounds: int, wanted: dict[str, float], memory: dict[str, str]) -> None:
     """Time of ours over that of each contender; the most that is wanted."""
-    times = race(steps, rounds)
+    if rounds > 1:
+        times = race(steps, rounds)
+    else:  # minutes each: once, without warming up
+        times = {name: Times(*([seconds] for seconds in once(step))) for name, step in steps.items()}
     rows = []
     for name in steps:
         found = ratio(times["ours"].process, times[name].process)
@@ -85,8 +88,12 @@ def main() -> None:
         return
     print(f"## All pairs\n\nN = {args.images:,}, d = {args.dim}; {place()}, {args.rounds} rounds\n")
     sizes = f"--images={args.images}", f"--dim={args.dim}"
-    memory = {name: f"{fresh(__file__, *sizes, '--peak', name)[0] / MEGABYTE:.0f}" for name in contenders}
     steps: dict[str, Step] = {name: partial(contender, x, labels) for name, contender in contenders.items()}
+    memory: dict[str, str] = {}
+    if args.rounds > 1:
+        memory = {name: f"{fresh(__file__, *sizes, '--peak', name)[0] / MEGABYTE:.0f}" for name in contenders}
+    else:
+        steps["ours"] = lambda: memory.update(ours=f"{peaks(partial(ours, x, labels), 1)[0] / MEGABYTE:.0f}")
     wanted = {"listed": 1 / 8, "product": 4.0 if args.dim < 512 else 2.0}
     beside(steps | {"product": partial(product, x)}, args.rounds, wanted, memory)
     if args.images <= LISTED:
