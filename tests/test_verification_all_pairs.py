@@ -244,3 +244,9 @@ def test_an_interval_of_a_perfect_number_has_an_exact_limit():
     expected = evaluate_pairs(np.eye(20)[labels], *all_pairs(labels), identities=labels)
     for name in ("auc", "eer", "tar@0.1", "far>=0.5", "frr<0.5"):
         assert result.interval(name) == pytest.approx(expected.interval(name, resamples=10))
+
+
+def test_a_part_that_holds_every_genuine_pair_is_left_out_of_the_intervals():
+    x = np.random.default_rng(0).normal(size=(9, 4))
+    for low, high in evaluate_all_pairs(x, [0, 0, 0, 1, 2, 3, 4, 5, 6]).intervals(NAMES).values():
+        assert 0 <= low <= high <= 1

@@ -18,6 +18,10 @@ Pairs are not independent: each person sits in many of them. Intervals therefore
     >>> result.eer, result.tar_at(1e-3), result.interval("eer")
     >>> apply_threshold(result, on_other_people, far=1e-3)  # what a deployed threshold does
 
+All pairs of many images are counted without being listed, with the same numbers: `evaluate_all_pairs`.
+
+    >>> evaluate_all_pairs(embeddings, labels).tar_at(1e-6)
+
 Identification compares a *probe* with everybody in a *gallery*: `evaluate_identification` has its definitions.
 
     >>> found = evaluate_identification(gallery, gallery_labels, probes, probe_labels)

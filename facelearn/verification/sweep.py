@@ -238,6 +238,8 @@ class _Counts:
         return Rates(float(self.impostors(within)[1][0] / self.num_impostor), float(rejected[0] / len(self.genuine)))
 
     def value(self, name: str) -> float:
+        if not len(self.genuine) or not self.num_impostor:
+            return math.nan
         if name.startswith("tar@"):
             return self.curve.tar_at(number_after("tar@", name))
         if name.startswith(RATES):
@@ -407,9 +409,10 @@ class AllPairsResult:
             variance = (J - 1) / J * sum_j (x_j - mean)^2        (Shao & Tu, The Jackknife and Bootstrap, 1995, 2.3)
 
         and the interval is mapped by the logit, with t of J - 1 degrees of freedom; 0 and 1 get an exact limit: both as
-        in `VerificationResult.intervals`. A pair falls out with either of its people, which is what the bootstrap of
-        people imitates; widths agree with it on average, and scatter by about a sixth, since J - 1 differences say
-        no more about a variance.
+        in `VerificationResult.intervals`. A pair falls out with either of its people, as in that bootstrap, and widths
+        agree with it on average (sets of 30 and 60 people: AUC, EER, TAR .91 to 1.13 of it), scattering by a sixth,
+        since J - 1 differences say no more about a variance. But what is proper to a pair of people counts twice:
+        where few false accepts decide, as in "far>=" of a strict threshold, widths are up to sqrt(2) times too large.
         """
         if not 0 < level < 1:
             raise ValueError(f"level: found {level}, expected a number in (0, 1)")
