@@ -82,6 +82,7 @@ def test_ties_agree_with_their_list(seed, side):
     agree(rng.choice([1.0, -1.0], (60, 1)) * np.ones(3), labels)
     agree(np.ones((60, 5)) * rng.uniform(1, 2, (60, 1)), labels)
     agree(x[rng.integers(6, size=60)], labels)
+    agree(x[:2].repeat(30, axis=0) * np.tile([[1.0], [-1.0]], (30, 1)), labels)
     agree(signs, labels, np.arange(60) % 2)
 
 

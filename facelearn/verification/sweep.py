@@ -297,7 +297,7 @@ class AllPairsResult:
         """The bins that decide where the impostors of these ranks lie, best 0."""
         ranks = np.clip([high, low], 0, counts.num_impostor - 1)
         first, last = len(counts.rest) - 1 - np.searchsorted(counts.upper[-2::-1], ranks, "right")
-        return slice(max(first - self._sweep.margin, 0), last + self._sweep.margin + 1)
+        return slice(max(first - self._sweep.margin, 1), last + self._sweep.margin + 1)
 
     def _settle(self, far: Sequence[float] = (), thresholds: Sequence[float] = (), auc: bool = False) -> None:
         """Find the scores in all bins that decide the EER and what else is asked for."""
@@ -338,7 +338,7 @@ class AllPairsResult:
     def _find(self, wanted: Array) -> None:
         """Score all pairs in the wanted bins that have not been scored yet."""
         for done, tiles in self._stages:
-            missing = torch.from_numpy(wanted & ~done).to(self._by_part.device)
+            missing = torch.from_numpy(wanted & ~done & ~self._known).to(self._by_part.device)
             for tile in tiles if missing.any() else ():
                 self._found.append(self._sweep.exact(tile, self._sweep.bins(tile), missing))
             done[:] = wanted | self._known
