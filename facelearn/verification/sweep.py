@@ -134,6 +134,10 @@ class _Sweep:
         self.size = 2 * self.offset + 1
         self.within = within
         self.tiles = self._tiles()
+        # Kept from tile to tile: what is found in a tile would fill the place of a freed one, and the next need a new one.
+        size = max((a.stop - a.start) * (b.stop - b.start) for a, b in self.tiles)
+        kinds = torch.float32, torch.int32, torch.bool
+        self._cos, self._bins, self._hit = (torch.empty(size, dtype=kind, device=device) for kind in kinds)
 
     def _tiles(self) -> list[tuple[slice, slice]]:
         key = self.sides * self.parts + self.part
@@ -152,11 +156,12 @@ class _Sweep:
         return np.floor(scores * BINS).astype(np.int64) + self.offset
 
     def bins(self, tile: tuple[slice, slice]) -> Tensor:
-        """(n, m) int32 bin of each pair of a tile; 0 where it is genuine, or met elsewhere."""
+        """(n, m) int32 bin of each pair of a tile; 0 where it is genuine, or met elsewhere. Gone with the next tile."""
         a, b = tile
-        cos = torch.empty(a.stop - a.start, b.stop - b.start, device=self.fast.device)
+        shape = a.stop - a.start, b.stop - b.start
+        cos, bins = (kept[: math.prod(shape)].view(shape) for kept in (self._cos, self._bins))
         torch.mm(self.fast[a] * BINS, self.fast[b].T, out=cos)  # a power of two: exact; autocast leaves out= alone
-        bins = cos.add_(self.offset).to(torch.int32)
+        bins.copy_(cos.add_(self.offset))
         ours, theirs = self.people[a], self.people[b]
         if self.part[a.start] == self.part[b.start] and ours[0] <= theirs[-1] and theirs[0] <= ours[-1]:
             left_out = ours[:, None] == theirs
@@ -167,7 +172,7 @@ class _Sweep:
 
     def exact(self, tile: tuple[slice, slice], bins: Tensor, wanted: Tensor) -> tuple[Array, Array]:
         """Bin and exact score of the pairs of a tile whose bin is wanted."""
-        hit = wanted.index_select(0, bins.flatten())
+        hit = torch.index_select(wanted, 0, bins.flatten(), out=self._hit[: bins.numel()])
         at = hit.nonzero()[:, 0].cpu().numpy() if hit.is_cuda else np.flatnonzero(hit.numpy())
         first, second = np.divmod(at, bins.shape[1])
         number = bins.flatten()[torch.from_numpy(at).to(bins.device)].cpu().numpy()
@@ -203,6 +208,27 @@ class _Sweep:
         score, person = np.concatenate(scores), np.concatenate(persons)
         best = np.argsort(-score)
         return score[best], person[best]
+
+
+class _Found:
+    """Bins and exact scores in one array that grows: thousands of small ones would leave holes between tiles."""
+
+    def __init__(self) -> None:
+        self._held, self._count = np.empty(2**16, np.dtype([("bin", np.int32), ("score", np.float64)])), 0
+
+    def add(self, bins: Array, scores: Array) -> None:
+        end = self._count + len(bins)
+        if end > len(self._held):
+            self._held.resize(2 * end, refcheck=False)
+        new = self._held[self._count : end]
+        new["bin"], new["score"] = bins, scores
+        self._count = end
+
+    def keep(self, known: Array) -> Array:
+        """Forget the scores of other bins; the rest, worst first."""
+        held = self._held[: self._count]
+        self._held, self._count = held[known[held["bin"]]], int(np.count_nonzero(known[held["bin"]]))
+        return np.sort(self._held["score"])
 
 
 class _Counts:
@@ -256,7 +282,7 @@ class AllPairsResult:
         self._sweep = sweep
         self._genuine, self._person = sweep.genuine()
         self._known = np.zeros(sweep.size, bool)  # bins of which every score was found
-        self._found: list[tuple[Array, Array]] = []  # bins and exact scores
+        self._found = _Found()
         self._first_round([allowed(each, num_impostor) for each in far])
         self._settle(far, auc=True)
 
@@ -280,7 +306,7 @@ class AllPairsResult:
                 self._by_part[part] += counts
             self._stages[-1][1].append(tile)
             if wanted is not None:
-                self._found.append(sweep.exact(tile, bins, wanted))
+                self._found.add(*sweep.exact(tile, bins, wanted))
         self._counts = self._binned = _Counts(sweep, self._genuine, _counted(total), np.empty(0))
         self._known = self._binned.rest == 0
 
@@ -340,14 +366,11 @@ class AllPairsResult:
         for done, tiles in self._stages:
             missing = torch.from_numpy(wanted & ~done & ~self._known).to(self._by_part.device)
             for tile in tiles if missing.any() else ():
-                self._found.append(self._sweep.exact(tile, self._sweep.bins(tile), missing))
+                self._found.add(*self._sweep.exact(tile, self._sweep.bins(tile), missing))
             done[:] = wanted | self._known
         self._known |= wanted
-        number, scores = map(np.concatenate, zip(*self._found, strict=True))
-        known = self._known[number]
-        self._found = [(number[known], scores[known])]
         rest = np.where(self._known, 0, self._binned.rest)
-        self._counts = _Counts(self._sweep, self._genuine, rest, np.sort(scores[known]))
+        self._counts = _Counts(self._sweep, self._genuine, rest, self._found.keep(self._known))
 
     @property
     def auc(self) -> float:
