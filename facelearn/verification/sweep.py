@@ -134,7 +134,7 @@ class _Sweep:
         self.size = 2 * self.offset + 1
         self.within = within
         self.tiles = self._tiles()
-        # Kept from tile to tile: what is found in a tile would fill the place of a freed one, and the next need a new one.
+        # Kept from tile to tile: what is found in one would fill the place of a freed one, and the next need a new one.
         size = max((a.stop - a.start) * (b.stop - b.start) for a, b in self.tiles)
         kinds = torch.float32, torch.int32, torch.bool
         self._cos, self._bins, self._hit = (torch.empty(size, dtype=kind, device=device) for kind in kinds)
