@@ -391,6 +391,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     from facelearn import measuring, report
     from facelearn.files import check_writable
     from facelearn.training import best_device
+    from facelearn.verification import AllPairsResult
 
     best_device(options.device)  # before faces are drawn
     kind = options.on.partition(":")[0]
@@ -408,7 +409,17 @@ def _evaluate(options: argparse.Namespace) -> None:
         name, target = _target(options, size)
         check_out(name)
         subject = _subject(options, name, target)
-        result = measuring.evaluate(net, target, flip=options.flip, device=options.device)
+        x = measuring.embeddings_of(net, target, flip=options.flip, device=options.device)
+        result = measuring.counted(x, target) or measuring.measure(x, target)
+    if isinstance(result, AllPairsResult):
+        numbers = measuring.numbers(result, resamples=options.resamples)
+        print(f"{subject.name}: {measuring.table(numbers)}")
+        print(
+            f"all pairs of over {measuring.MANY:,} images are counted, not listed: no report, which shows single ones"
+        )
+        if folder:
+            print(f"written: {measuring.write_evaluation(folder, subject.name, result, numbers)}")
+        return
     found = measuring.details(result, resamples=options.resamples)
     source = options.run or options.weights
     print(f"{f'{source} on ' if source else ''}{subject.name}: {measuring.table(found)}")
@@ -480,7 +491,8 @@ def _own(options: argparse.Namespace, check_out: Any) -> tuple[Any, Any]:
         assert net is not None
         found = measuring.embeddings_of(net, images, flip=options.flip, device=options.device)
         data.embeddings = found.numpy()
-    return _own_subject(options, name, data.items, notes, data), measuring.measure(data.embeddings, data)
+    measured = measuring.counted(data.embeddings, data) or measuring.measure(data.embeddings, data)
+    return _own_subject(options, name, data.items, notes, data), measured
 
 
 def _own_subject(

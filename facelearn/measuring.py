@@ -14,10 +14,18 @@ from torch import Tensor, nn
 
 from facelearn.files import write_json
 from facelearn.training import best_device, embed
-from facelearn.verification import Interval, VerificationResult, all_pairs, evaluate_pairs
+from facelearn.verification import (
+    AllPairsResult,
+    Interval,
+    VerificationResult,
+    all_pairs,
+    evaluate_all_pairs,
+    evaluate_pairs,
+)
 from facelearn.verification.checks import to_numpy, unit_rows
 
 FARS = (1e-1, 1e-2, 1e-3, 1e-4)
+MANY = 10_000  # images of which all pairs are counted without a list of them, which would take 90 bytes a pair
 
 
 Names = list[str]
@@ -66,6 +74,18 @@ def measure(embeddings: Any, target: Any) -> VerificationResult:
     return evaluate_pairs(embeddings, pairs, same, identities=people, folds=folds)
 
 
+def counted(embeddings: Any, target: Any) -> AllPairsResult | None:
+    """As `measure` where all pairs are those of more than `MANY` images or templates; None elsewhere.
+
+    Its pairs cannot be shown or compared one by one.
+    """
+    if getattr(target, "pairs", None) is not None or len(target.labels) <= MANY:
+        return None
+    if getattr(target, "members", None) is not None:
+        embeddings = pooled(embeddings, target.members)
+    return evaluate_all_pairs(embeddings, target.labels)
+
+
 def _all_pairs(embeddings: Any, labels: Any) -> VerificationResult:
     return evaluate_pairs(embeddings, *all_pairs(labels), identities=labels)
 
@@ -78,7 +98,7 @@ def pooled(embeddings: Any, members: np.ndarray) -> np.ndarray:
     return means / np.bincount(members)[:, None]
 
 
-def numbers(result: VerificationResult, *, resamples: int = 200) -> dict[str, Any]:
+def numbers(result: VerificationResult | AllPairsResult, *, resamples: int = 200) -> dict[str, Any]:
     """AUC, EER, TAR at each FAR that the pairs can show, accuracy, with 95 % intervals over people where known.
 
     No accuracy of pairs that are not balanced, such as all pairs of a set: calling everyone a stranger scores high.
@@ -119,25 +139,32 @@ def details(result: VerificationResult, *, resamples: int = 200) -> dict[str, An
     }
 
 
-def _values(result: VerificationResult) -> dict[str, float]:
+def _values(result: VerificationResult | AllPairsResult) -> dict[str, float]:
     fars = [far for far in FARS if far >= 10 / result.num_impostor]
     values = {"auc": result.auc, "eer": result.eer} | {f"tar@{far:.0e}": result.tar_at(far) for far in fars}
-    if 0.5 <= result.num_genuine / result.num_impostor <= 2:
+    if isinstance(result, VerificationResult) and 0.5 <= result.num_genuine / result.num_impostor <= 2:
         with contextlib.suppress(ValueError):  # too few people for folds
             values["accuracy"] = result.accuracy
     return values
 
 
-def _intervals(result: VerificationResult, names: Names, resamples: int) -> dict[str, Interval]:
+def _intervals(result: VerificationResult | AllPairsResult, names: Names, resamples: int) -> dict[str, Interval]:
     """95 % intervals by people; none where people are unknown, or too few."""
     try:
-        found = result.intervals(names, resamples=resamples) if resamples else {}
+        if not resamples:
+            found = {}
+        elif isinstance(result, AllPairsResult):
+            found = result.intervals(names)  # from parts of the people
+        else:
+            found = result.intervals(names, resamples=resamples)
     except ValueError:
         return {}
     return {name: interval for name, interval in found.items() if not math.isnan(interval.low)}
 
 
-def _told(result: VerificationResult, values: dict[str, float], spans: dict[str, Interval]) -> dict[str, Any]:
+def _told(
+    result: VerificationResult | AllPairsResult, values: dict[str, float], spans: dict[str, Interval]
+) -> dict[str, Any]:
     cells = {name: _cell(value, spans.get(name)) for name, value in values.items()}
     return {"genuine": result.num_genuine, "impostor": result.num_impostor, "numbers": cells}
 
@@ -213,7 +240,9 @@ def table(measured: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def write_evaluation(folder: Path, name: str, result: VerificationResult, measured: dict[str, Any]) -> Path:
+def write_evaluation(
+    folder: Path, name: str, result: VerificationResult | AllPairsResult, measured: dict[str, Any]
+) -> Path:
     """The ROC as a figure, and `evaluation_<name>.json`, which says that both are there."""
     from matplotlib import pyplot as plt
 

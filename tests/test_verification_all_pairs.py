@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import json
 
 import numpy as np
 import pytest
 import torch
 
+from facelearn import cli, measuring
 from facelearn.verification import all_pairs, evaluate_all_pairs, evaluate_pairs, sweep
 
 pytestmark = pytest.mark.filterwarnings("ignore:far=.*fewer than 10 of")
@@ -251,3 +253,21 @@ def test_a_part_that_holds_every_genuine_pair_is_left_out_of_the_intervals():
     x = np.random.default_rng(0).normal(size=(9, 4))
     for low, high in evaluate_all_pairs(x, [0, 0, 0, 1, 2, 3, 4, 5, 6]).intervals(NAMES).values():
         assert 0 <= low <= high <= 1
+
+
+@pytest.mark.parametrize("resamples", [0, 20])
+def test_the_command_line_counts_the_pairs_of_many_images(tmp_path, monkeypatch, capsys, resamples):
+    x, labels = people(np.random.default_rng(0), 80, 4, 8)
+    np.save(tmp_path / "mine.npy", x)
+    (tmp_path / "people.txt").write_text("".join(f"p{label}\n" for label in labels))
+    monkeypatch.setattr(measuring, "MANY", 79)
+    words = "evaluate", "--on", f"embeddings:{tmp_path / 'mine.npy'}", "--labels", tmp_path / "people.txt"
+    assert cli.main([str(word) for word in (*words, "--out", tmp_path, "--resamples", resamples)]) == 0
+    assert "all pairs of over 79 images are counted, not listed" in capsys.readouterr().out
+    found = json.loads((tmp_path / "evaluation_mine.json").read_text())
+    assert (found["genuine"], found["impostor"]) == (120, 3040)
+    expected = listed(x, labels)
+    for name, value in (("auc", expected.auc), ("eer", expected.eer), ("tar@1e-02", expected.tar_at(1e-2))):
+        assert found["numbers"][name]["value"] == pytest.approx(value, abs=1e-9)
+        assert ("low" in found["numbers"][name]) == bool(resamples)
+    assert (tmp_path / "figures" / "roc_mine.png").exists()

@@ -71,7 +71,8 @@ def evaluate_all_pairs(
     embedding) are scored in float64, too. If that is every pair, the time is about that of listing them.
 
     Memory beside the arguments: the embeddings in float64 and in float32, 12 bytes a tile's pair, 12 bytes a genuine
-    pair and 12 a pair scored exactly. Time: the product, and about a ninth (d = 512) to a half (d = 128) more.
+    pair and 12 a pair scored exactly. Time: under three float32 products at d = 128, under two at d = 512
+    (`benchmarks/README.md`); of few images (under 2,000), listing their pairs is as quick.
 
     ValueError, before any work, where an argument has a wrong shape, dtype or value, where all pairs are of one kind,
     or for a FAR finer than 1 / impostor pairs.
