@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import itertools
 import json
 
@@ -110,6 +111,10 @@ def test_by_hand():
     across = evaluate_all_pairs(x, ["a", "a", "b", "b"], groups=["gallery", "probe", "gallery", "probe"])
     assert (across.num_genuine, across.num_impostor) == (2, 2)  # 10 and 60; 90 and 20
     assert across.auc == 3 / 4
+
+
+def test_the_example_says_what_it_does():
+    assert doctest.testmod(sweep)[0] == 0 < doctest.testmod(sweep)[1]
 
 
 def test_gallery_and_probe_hold_the_pairs_of_their_product():
