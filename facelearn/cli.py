@@ -49,6 +49,10 @@ examples:
   facelearn train --loss triplet:margin=0.4 --pk 32 4 --run runs/triplet
   facelearn train --loss softmax+0.01*ring:start=0.3 --run runs/ring
 
+  # one's own folder, a subfolder for each person; then fine-tune what came out, or train it for longer (a new cycle)
+  facelearn train --data folder:people --size 32 --pk 8 4 --small repeat --mirror --loss arcface:scale=16 --run runs/own
+  facelearn train --from runs/own --data folder:more --size 32 --lr 1e-3 --run runs/tuned
+
   # harder, bigger, fewer faces
   facelearn train --data synthetic:identities=1000,size=48,difficulty=0.8,seed=7 --width 16 --dim 128 --run runs/big
 
@@ -256,6 +260,8 @@ def _training_options(parser: argparse.ArgumentParser, for_compare: bool = False
     loss.add_argument("--recipes", type=Path, metavar="FILE",
                       help="take keywords and batches of a bare STEM from this JSON")  # fmt: skip
     loss.add_argument("--pk", nargs=2, type=int, metavar=("P", "K"), help="batches of P people with K images each")
+    loss.add_argument("--small", choices=("error", "drop", "repeat"),
+                      help="people with fewer than K images: refuse, leave out, repeat (default error)")  # fmt: skip
     if not for_compare:
         loss.add_argument("--class-parallel", action="store_true", default=None,
                           help="share the classes out among the processes (with torchrun)")  # fmt: skip
@@ -264,6 +270,7 @@ def _training_options(parser: argparse.ArgumentParser, for_compare: bool = False
                       "digits, mnist:DIR, folder:DIR, recordio:FILE (default synthetic)")  # fmt: skip
     data.add_argument("--size", type=int, help="resize the images of a folder or record file to this side")
     data.add_argument("--no-augment", dest="augment", action="store_false", default=None, help="no shift and gain")
+    data.add_argument("--mirror", action="store_true", default=None, help="every other image mirrored, by chance")
     data.add_argument("--net", choices=NETS, help=f"(default {default.net})")
     data.add_argument("--dim", type=int, help=f"length of the embedding (default {default.dim})")
     data.add_argument("--width", type=int, help=f"of the small net (default {default.width})")
@@ -274,6 +281,9 @@ def _training_options(parser: argparse.ArgumentParser, for_compare: bool = False
     steps.add_argument("--lr", type=float, help=f"peak of the one-cycle schedule (default {default.lr})")
     steps.add_argument("--weight-decay", type=float, help=f"(default {default.weight_decay})")
     if not for_compare:
+        steps.add_argument("--from", dest="start", metavar="WEIGHTS",
+                           help="start from a run, a model.safetensors or insightface's .pth: the net, of a run the "
+                           "class weights of people with the same names; a new cycle of the rate")  # fmt: skip
         steps.add_argument("--seed", type=int, help="of start weights, batches, augmentation (default 0)")
     steps.add_argument("--amp", nargs="?", const="auto", choices=("off", "auto", "bf16", "fp16"),
                        help="mixed precision (default off; bare --amp: what the device does best)")  # fmt: skip

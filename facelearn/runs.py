@@ -4,7 +4,8 @@
     train("runs/arcface", settings)          # or goes on where it was stopped
     net = load("runs/arcface")               # an nn.Module, ready to embed
 
-A run folder holds `config.json` (every setting, and the versions it was begun with), `metrics.csv` and `metrics.json`
+A run folder holds `config.json` (every setting, and the versions it was begun with), `people.json` (who class 0, 1, ...
+is, where the set knows names), `metrics.csv` and `metrics.json`
 (a row per epoch), `checkpoint.safetensors` (to resume from), `model.safetensors` (the trained net), `figures/`, and
 `evaluation_<set>.json` for each set it was measured on. Each file is written whole or not at all.
 
@@ -17,7 +18,7 @@ import dataclasses
 import json
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,12 +30,14 @@ import facelearn
 from facelearn import distributed
 from facelearn.checkpoint import Record
 from facelearn.data.named import make_data, strangers
+from facelearn.data.samplers import PKBatches
 from facelearn.files import write_json, write_whole
 from facelearn.measuring import evaluate, numbers, write_evaluation
 from facelearn.models import net_from
 from facelearn.nets import load_net, save_net
 from facelearn.recipe import Recipe
-from facelearn.training import ShiftAndGain, best_device, embed, fit, seed_everything
+from facelearn.starting import PEOPLE, Start
+from facelearn.training import Augment, Mirror, ShiftAndGain, best_device, embed, fit, seed_everything
 from facelearn.verification import all_pairs, evaluate_pairs
 
 NETS = ("small", "digit", "iresnet18", "iresnet34", "iresnet50", "iresnet100", "iresnet200")
@@ -57,16 +60,29 @@ class Settings:
     weight_decay: float = 5e-4
     seed: int = 0
     pk: tuple[int, int] | None = None
+    small: str = "error"
     augment: bool = True
+    mirror: bool = False
     amp: str = "off"
     float64: bool = False
     channels_last: bool = False
     class_parallel: bool = False
     eval_every: int = 1
+    start: str | None = None
 
     @property
     def recipe(self) -> Recipe:
         return Recipe.parse(self.loss, self.pk, self.batch_size)
+
+    @property
+    def batches(self) -> PKBatches | None:
+        batches = self.recipe.batches
+        return batches and dataclasses.replace(batches, small=self.small)
+
+    @property
+    def augmentation(self) -> Augment | None:
+        moved = ShiftAndGain() if self.augment else None
+        return Mirror(moved) if self.mirror else moved
 
     @classmethod
     def of(cls, values: dict[str, Any]) -> Settings:
@@ -85,9 +101,41 @@ def _like(value: Any, name: str, default: Any) -> bool:
     """Is this a value of the setting's kind, as JSON has it?"""
     if name == "size":
         return value is None or type(value) is int
+    if name == "start":
+        return value is None or type(value) is str
     if name == "pk":
         return value is None or (isinstance(value, list | tuple) and [type(x) for x in value] == [int, int])
     return type(value) is type(default) or (type(default) is float and type(value) is int)
+
+
+def told(data: Any, batches: PKBatches | None) -> str:
+    """What is trained on, in a few lines: images, people, what was passed over, and who has too few images.
+
+    ValueError where people have fewer images than the batches want of each and `small` does not say what then.
+    """
+    labels = torch.as_tensor(data.labels)
+    classes, sizes = labels.unique(return_counts=True)
+    each = f"{int(sizes.min())}" + (f" to {int(sizes.max())}" if sizes.min() < sizes.max() else "")
+    lines = [f"{len(labels):,} images of {len(classes):,} people, {each} of each"]
+    if gaps := int(labels.max()) + 1 - len(classes):
+        lines[0] += f"; {gaps:,} classes without an image"
+    if others := getattr(data, "passed_over", ()):
+        lines.append(f"passed over: {_listed(others)}")
+    wanted = batches.images_per_identity if batches else 0
+    few = torch.stack([classes, sizes], 1)[sizes < wanted].tolist()
+    if batches and few:
+        names = getattr(data, "names", None)
+        who = _listed([f"{names[c] if names else f'person {c}'} ({n})" for c, n in few])
+        if batches.small == "error":
+            expected = "expected --small repeat or --small drop, or fewer of each in --pk"
+            raise ValueError(f"pk: {wanted} images of each person; {len(few):,} have fewer: {who}; {expected}")
+        left = [n for _, n in few if batches.small == "drop" or n == 1]
+        lines.append(f"fewer than {wanted} images: {who}; {len(left):,} left out, {len(few) - len(left):,} repeated")
+    return "\n".join(lines)
+
+
+def _listed(things: Sequence[str], most: int = 5) -> str:
+    return ", ".join(things[:most]) + (f" and {len(things) - most:,} more" if len(things) > most else "")
 
 
 def net_words(settings: Settings, channels: int, size: int) -> dict[str, Any]:
@@ -125,6 +173,7 @@ def train(
         raise ValueError(f"eval_every: {settings.eval_every}; expected 0 (never) or more epochs")
     run, first = Path(folder), distributed.rank() == 0
     begun = distributed.together(lambda: _begun(run, settings))
+    start = Start.read(settings.start) if settings.start and not begun else None
     data = make_data(settings.data, settings.size)
     classes = int(torch.as_tensor(data.labels).max()) + 1
     channels, height, width = data[0][0].shape
@@ -138,7 +187,17 @@ def train(
         raise ValueError(f"class_parallel: {settings.loss} has no class weights to share out; expected an angular head")
     if settings.float64:
         net.double(), loss.double()
-    augment = ShiftAndGain() if settings.augment else None
+    names = getattr(data, "names", None)
+    if start:
+        start.into_net(net)
+        known = None if settings.class_parallel else start.into_loss(loss, classes, names, settings.data)
+    batches, augment = settings.batches, settings.augmentation
+    seen = told(data, batches)
+    if first:
+        say(seen)
+    if start and first:
+        rows_of = f"class weights of {known:,} of {classes:,} people" if known is not None else "no class weights"
+        say(f"from {start.path}: the net, and {rows_of}")
     amp = _amp(settings.amp)
     tune = strangers(settings.data, "tune") if settings.eval_every and first else None
     rows: list[Record] = _rows(run)
@@ -158,10 +217,12 @@ def train(
         if not begun:
             begin = {"settings": dataclasses.asdict(settings), "begun_with": versions()}
             write_json(run / "config.json", begin)
+            if names:
+                write_json(run / PEOPLE, names)
     try:
         records = fit(
             net, loss, data, epochs=settings.epochs, batch_size=settings.batch_size, lr=settings.lr,
-            weight_decay=settings.weight_decay, seed=settings.seed, augment=augment, batches=settings.recipe.batches,
+            weight_decay=settings.weight_decay, seed=settings.seed, augment=augment, batches=batches,
             on_step=on_step, on_epoch=on_epoch, amp=amp, channels_last=settings.channels_last,
             checkpoint=run / "checkpoint.safetensors", progress=progress, workers=workers,
             device=device,
@@ -238,7 +299,7 @@ def versions() -> dict[str, str]:
 
 
 def _leave_nothing(run: Path) -> None:
-    for name in ("config.json", "metrics.csv", "metrics.json"):
+    for name in ("config.json", PEOPLE, "metrics.csv", "metrics.json"):
         (run / name).unlink(missing_ok=True)
     if not any(run.iterdir()):
         run.rmdir()

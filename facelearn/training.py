@@ -277,6 +277,21 @@ def shift_and_gain(pixels: int = 2, gain: float = 0.1) -> ShiftAndGain:
     return ShiftAndGain(pixels, gain)
 
 
+@dataclass(frozen=True)
+class Mirror:
+    """Augmentation: every other image, by chance, mirrored left to right; `then` another augmentation of all.
+
+    `Mirror(ShiftAndGain())(images (B, C, H, W), generator)` → same shape. Right where a mirrored face is a face.
+    """
+
+    then: Augment | None = None
+
+    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        mirrored = torch.rand(len(images), 1, 1, 1, generator=generator) < 0.5
+        images = images.where(~mirrored.to(images.device), images.flip(3))
+        return self.then(images, generator) if self.then else images
+
+
 def embed(net: nn.Module, data: Any, batch_size: int = 512, device: str | torch.device | None = None) -> Tensor:
     """Embeddings `(N, d)` of all images of `data` in their order, float32 on the CPU.
 

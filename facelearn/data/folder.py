@@ -52,7 +52,11 @@ class ImageFiles(Dataset[tuple[Tensor, int]]):
         """These images (by default all) in memory as bytes. ValueError where they differ in size."""
         chosen = list(range(len(self)) if indices is None else indices)
         images = ((row, self._image(index), str(self.root / self.files[index])) for row, index in enumerate(chosen))
-        return ImageSet(stack(images, len(chosen)), self.labels[chosen])
+        return self._known(ImageSet(stack(images, len(chosen)), self.labels[chosen]))
+
+    def _known(self, loaded: ImageSet) -> ImageSet:
+        """With what else this reader knows."""
+        return loaded
 
     @cached_property
     def _first(self) -> torch.Size:
@@ -73,7 +77,8 @@ class ImageFolder(ImageFiles):
 
     Images are read when asked for, so that a set may be larger than memory; `ImageFiles` has `load`, size and channels.
 
-    Hidden files, other files and files beside the subfolders are passed over. FileNotFoundError where `root` is no
+    Hidden files, other files and files beside the subfolders are passed over; `passed_over` says which and why, all but
+    the hidden ones. FileNotFoundError where `root` is no
     folder, ValueError where it has no images so arranged, or, with its file, where one cannot be decoded or has another
     size than the first.
     """
@@ -82,8 +87,10 @@ class ImageFolder(ImageFiles):
         root = Path(root)
         if not root.is_dir():
             raise FileNotFoundError(f"root: found no folder {root}, expected one with a subfolder for each person")
-        found = {person.name: _images_in(person) for person in _listed(root) if person.is_dir()}
-        found = {person: files for person, files in found.items() if files}
+        people = {entry.name: _sorted_out(entry) for entry in _listed(root) if entry.is_dir()}
+        beside = [f"{entry.name} (beside the folders)" for entry in _listed(root) if entry.name not in people]
+        self.passed_over = (*beside, *(other for _, others in people.values() for other in others))
+        found = {person: images for person, (images, _) in people.items() if images}
         if not found:
             raise ValueError(f"root: found no image in the subfolders of {root}, expected person/image.jpg or .png")
         self.names = list(found)
@@ -91,6 +98,10 @@ class ImageFolder(ImageFiles):
         labels = torch.arange(len(found)).repeat_interleave(counts)
         files = [f"{person}/{file}" for person, files in found.items() for file in files]
         super().__init__(root, files, labels, size=size, channels=channels)
+
+    def _known(self, loaded: ImageSet) -> ImageSet:
+        loaded.names, loaded.passed_over = self.names, self.passed_over
+        return loaded
 
 
 class ORL(ImageSet):
@@ -136,5 +147,12 @@ def _listed(folder: Path) -> Iterator[Path]:
     return iter(sorted(entry for entry in folder.iterdir() if not entry.name.startswith(".")))
 
 
-def _images_in(folder: Path) -> list[str]:
-    return [file.name for file in _listed(folder) if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file()]
+def _sorted_out(folder: Path) -> tuple[list[str], list[str]]:
+    """The images of a person by name, and what else is there, with the reason why it is passed over."""
+    images, others = [], []
+    for entry in _listed(folder):
+        if entry.suffix.lower() in IMAGE_SUFFIXES and entry.is_file():
+            images.append(entry.name)
+        else:
+            others.append(f"{folder.name}/{entry.name} ({'a folder within' if entry.is_dir() else 'no image'})")
+    return images, others if images else [f"{folder.name}/ (no image in it)"]

@@ -22,6 +22,11 @@ class ImageSet(Dataset[tuple[Tensor, int]]):
     Raises ``ValueError`` for another shape or dtype, or where the lengths differ.
     """
 
+    #: who label 0, 1, ... is; only where a reader knows
+    names: list[str]
+    #: what a reader found beside the images, each with the reason why it was left
+    passed_over: tuple[str, ...] = ()
+
     def __init__(self, images: Tensor, labels: Tensor) -> None:
         if images.dtype != torch.uint8 or images.ndim != 4:
             found = f"{images.dtype} {tuple(images.shape)}"
