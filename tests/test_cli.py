@@ -138,7 +138,7 @@ def test_a_finished_run_is_not_repeated_and_other_settings_are_refused(
         (["--net", "digit"], r"images: shape .* expected \(B, 1, H, W\)"),
         (["--net", "iresnet18", "--data", "synthetic:identities=2,images_per_identity=8,size=40"], "size: 40"),
         (["--class-parallel"], "needs several processes; start with torchrun"),
-        (["--pk", "4", "40"], "images_per_identity: 40; but class 0 has only 6"),
+        (["--pk", "4", "40"], "pk: 40 images of each person; 8 have fewer: person 0 \\(6\\)"),
         (["--norm", "group", "--epochs", "0"], "epochs: 0"),
     ],
 )
