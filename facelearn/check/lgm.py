@@ -26,7 +26,8 @@ def _variance_gradient(
     x: Tensor, means: Tensor, log_var: Tensor, y: Tensor, alpha: float, lam: float, slip: str = ""
 ) -> Tensor:
     """(B, d), (C, d), (C, d), (B,) -> (C, d)"""
-    q = (x[:, None] - means).square() * (-log_var).exp()  # (B, C, d)
+    alpha = 0.0 if slip == "no margin" else alpha
+    q = (x[:, None] - means).square() * (-log_var).exp() * (2 if slip == "no half" else 1)  # (B, C, d)
     own = F.one_hot(y, len(means)).to(x.dtype)  # (B, C)
     margin = 1 + alpha * (F.one_hot(y, len(means)) if slip == "float32 margin" else own)
     logits = -(own * 0 + 1 if slip == "plain p" else margin) * q.sum(2) / 2 - log_var.sum(1) / 2
@@ -74,6 +75,11 @@ ex1 = Exercise(
     mistakes=[
         Mistake(partial(_variance_gradient, slip=slip), text)
         for slip, text in {
+            "no margin": Text(
+                "α is nowhere in it: the own logit of the loss has (1 + α) d_y",
+                "哪里都没有用到 α：损失里自己的 logit 含有 (1 + α) d_y",
+            ),
+            "no half": Text("the ½ of d_k is missing", "缺了 d_k 里的 ½"),
             "plain p": Text(
                 "the probabilities are those without a margin; the loss has the own distance times 1 + α in them",
                 "概率里没有间隔；损失里的 p 是把自己的距离乘了 1 + α 之后算的",
@@ -140,6 +146,8 @@ def _by_inverse(x: Tensor, means: Tensor, covariances: Tensor, slip: str = "") -
         det = det * 0
     if slip == "whole det":
         det = 2 * det
+    if slip == "quarter det":
+        det = det / 2
     if slip == "plus":
         det = -det
     return -half * q - det / 2 - constant
@@ -179,6 +187,10 @@ ex2 = Exercise(
             "no half": Text("the square lacks its ½", "平方项缺了 ½"),
             "no det": Text("½ log|Σ| is missing: a wide class is spread thin", "缺了 ½ log|Σ|：宽的类密度更稀"),
             "whole det": Text("log|Σ| in place of ½ log|Σ|", "写成了 log|Σ|，应是 ½ log|Σ|"),
+            "quarter det": Text(
+                "¼ log|Σ| in place of ½ log|Σ|: the sum of the logarithms of a root's diagonal is ½ log|Σ| already",
+                "写成了 ¼ log|Σ|，应是 ½ log|Σ|：根的对角元取对数求和，已经是 ½ log|Σ|",
+            ),
             "plus": Text(
                 "½ log|Σ| is added; it must be taken off: a wide class is spread thin",
                 "½ log|Σ| 加上去了；应当减去：宽的类密度更稀",
@@ -199,8 +211,11 @@ ex2 = Exercise(
 def _loss(x: Tensor, means: Tensor, log_var: Tensor, y: Tensor, alpha: float, lam: float, *, kind: str) -> Tensor:
     """L-GM, right or with one fault."""
     squares = (x[:, None] - means).square()  # (B, C, d)
+    lam = 0.1 if kind == "fixed" else lam
+    alpha = alpha**2 if kind == "squared" else alpha
+    log_var = log_var[:, :1].expand_as(log_var) if kind == "first" else log_var
     d = (squares * (-log_var).exp()).sum(2) / (1 if kind == "no half" else 2)
-    half_log_det = log_var.sum(1) * {"deviation": 1.0, "no det": 0.0}.get(kind, 0.5)
+    half_log_det = log_var.sum(1) * {"deviation": 1.0, "no det": 0.0, "mean": 0.5 / x.shape[1]}.get(kind, 0.5)
     own = F.one_hot(y, len(means)).to(x.dtype)  # (B, C)
     margin = {"all": 1 + alpha + 0 * own, "lost": 1 + 0 * own}.get(kind, 1 + alpha * own)
     logits = -margin * d - half_log_det
@@ -231,6 +246,10 @@ _GIVEN = {
     "lost": Text("the margin is lost", "间隔丢了"),
     "margin twice": Text("the margin is in the likelihood term too", "似然项里也乘了间隔"),
     "no half": Text("the distance lacks its ½", "距离缺了 ½"),
+    "first": Text("all dimensions have the variance of the first", "各维都用了第一维的方差"),
+    "mean": Text("log|Λ| is a mean over dimensions, not a sum", "log|Λ| 对各维取了平均，应当求和"),
+    "fixed": Text("λ has no effect: it is always 0.1", "λ 不起作用：总是 0.1"),
+    "squared": Text("α is squared", "α 被平方了"),
     "sum": Text("it is the sum over the batch", "是对批次求和，不是求平均"),
 }
 _catches_faults = detector(
@@ -241,8 +260,8 @@ _catches_faults = detector(
         "只与 d 和 λ 有关的常数放过了吗？用来比较的值对吗？留了容差吗？",
     ),
     if_passed=Text(
-        "does this fault change your numbers? Unequal variances, α and λ not 0, several samples, one of them far off?",
-        "有了这个错误，你测的数会变吗？方差不全相等、α 和 λ 不为 0、样本不止一个、其中有离得很远的：都试过吗？",
+        "does it change your numbers? Unequal variances, several α, λ, samples, dimensions, one sample far off?",
+        "有了这个错误，你测的数会变吗？方差不全相等、α 和 λ 取过几个值、样本和维数不止一个、有离得很远的：都试过吗？",
     ),
 )
 
