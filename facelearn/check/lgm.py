@@ -30,10 +30,13 @@ def _variance_gradient(
     q = (x[:, None] - means).square() * (-log_var).exp() * (2 if slip == "no half" else 1)  # (B, C, d)
     own = F.one_hot(y, len(means)).to(x.dtype)  # (B, C)
     margin = 1 + alpha * (F.one_hot(y, len(means)) if slip == "float32 margin" else own)
-    logits = -(own * 0 + 1 if slip == "plain p" else margin) * q.sum(2) / 2 - log_var.sum(1) / 2
+    half_log_det = log_var.sum(1) / 2 * (margin if slip == "margin on det" else 1)
+    logits = -(own * 0 + 1 if slip == "plain p" else margin) * q.sum(2) / 2 - half_log_det
     outer = own - logits.softmax(1) if slip == "sign" else logits.softmax(1) - own
     by_logit = (margin[..., None] if slip != "plain slope" else 1) * q / 2 - (0 if slip == "no det" else 0.5)
     likelihood = own[..., None] * (-q if slip == "no det" else 1 - q) / 2
+    if slip == "margin on det":
+        by_logit = margin[..., None] * (q - 1) / 2
     if slip == "no likelihood":
         likelihood = likelihood * 0
     if slip == "whole margin":
@@ -87,6 +90,9 @@ ex1 = Exercise(
             "plain slope": Text(
                 "the own logit has (1 + α) d_y in it: so has its derivative",
                 "自己的 logit 里是 (1 + α) d_y，求导之后这个系数还在",
+            ),
+            "margin on det": Text(
+                "the margin multiplies d_y alone, not ½ log|Λ_y|", "间隔只乘在 d_y 上，不乘 ½ log|Λ_y|"
             ),
             "sign": Text(
                 "the part of the posterior has the wrong sign: it is p - 1 for the own class",
