@@ -238,6 +238,63 @@ def unexpected(keyword: str, kind: type[Loss]) -> str:
     return f"{kind.__name__}() got an unexpected keyword argument {keyword!r}{hint}"
 
 
+class PairLoss(Loss):
+    """A loss that compares the images of a batch with each other; or also with those of earlier batches.
+
+    Args:
+        process_group: take the pairs of the batches of all ranks, not of its own alone (see `parallel.py`).
+
+    Called as `loss(embeddings, labels, reference=(earlier, their_labels))`, the images of the batch are compared with
+    each other and with M earlier ones, `(M, d)` and `(M,)`, which are constants to the gradient and no anchors of their
+    own: each anchor of the batch has the value that it has in the batch of all B + M. Inside the batch the gradient is
+    whole: a pair moves both its images, as without a reference. A memory is then a matter of two lines:
+
+        loss = supcon(x, y, reference=(memory, labels_of_memory))
+        memory, labels_of_memory = torch.cat([x.detach(), memory])[:4096], torch.cat([y, labels_of_memory])[:4096]
+
+    It holds B x (B + M) numbers, not (B + M)². Earlier embeddings are of an older net; keep few, or a slow one
+    (Wang, Zhang, Huang, Scott, "Cross-Batch Memory for Embedding Learning", CVPR 2020, arXiv 1912.06798).
+    Elsewhere: the memory of pytorch-metric-learning holds the batch itself too, as constants: half of the gradient.
+    """
+
+    compares = True
+
+    def __init__(self, *, process_group: ProcessGroup | None = None, **common: Unpack[Common]) -> None:
+        super().__init__(**common)
+        self.process_group = process_group
+
+    def forward(self, embeddings: Tensor, labels: Tensor, reference: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        if reference is None:
+            return super().forward(embeddings, labels)
+        self.check_reference(embeddings, labels, reference)
+        with torch.autocast(embeddings.device.type, enabled=False):
+            both = torch.cat([self.full_precision(embeddings), self.full_precision(reference[0].detach())])
+            value = self.reduce(self.per_sample(both, torch.cat([labels, reference[1]]), len(embeddings)), both)
+        return first_order(value) if self.holds_constants else value
+
+    def check_reference(self, embeddings: Tensor, labels: Tensor, reference: tuple[Tensor, Tensor]) -> None:
+        if self.process_group is not None:
+            raise ValueError(f"reference: with a process_group of {self.process_group.size()} ranks: expected None")
+        if not (isinstance(reference, tuple) and len(reference) == 2):
+            raise ValueError(f"reference={type(reference).__name__}: expected a pair (embeddings, labels)")
+        self.check(embeddings, labels)
+        try:
+            self.check(*reference)
+        except ValueError as error:
+            raise ValueError(f"reference: {error}") from None
+        for name in ("dtype", "device"):
+            found, expected = getattr(reference[0], name), getattr(embeddings, name)
+            if found != expected:
+                raise ValueError(f"reference: embeddings.{name}={found}: expected {expected}, as the batch")
+        if reference[0].shape[1] != embeddings.shape[1]:
+            found = tuple(reference[0].shape)
+            raise ValueError(f"reference: embeddings.shape={found}: expected (M, {embeddings.shape[1]})")
+
+    def per_sample(self, embeddings: Tensor, labels: Tensor, anchors: int | None = None) -> Any:
+        """As in `Loss`; `anchors`: the first of the samples, those that are compared with all. None: all of them."""
+        raise NotImplementedError
+
+
 class ClassLoss(Loss):
     """A loss with one row per class: knows its embedding dimension and its number of classes.
 

@@ -29,19 +29,27 @@ ANCHORS, ANCHORS_GPU, ENTRIES = 32, 1024, 2**15
 
 
 def per_anchor(
-    terms: Terms, x: Tensor, labels: Tensor, *, distances: bool = False, group: ProcessGroup | None = None
+    terms: Terms,
+    x: Tensor,
+    labels: Tensor,
+    *,
+    distances: bool = False,
+    group: ProcessGroup | None = None,
+    anchors: int | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Apply `terms` to every anchor: the sum for each, and of how many terms.  (B, d), (B,) -> (B,), (B,)
 
     Args:
         distances: hand `terms` squared distances, not dot products.
         group: each rank computes the anchors that are its own samples, and gets the results of all.
+        anchors: the first of the samples are anchors, the others only compared with; None: all.
     """
     x = centred(x) if distances else x
     if torch.compiler.is_compiling() or transformed(x):  # the compiler fuses the formula on the whole matrix
-        return on_whole(terms, x, labels, distances)
+        return on_whole(terms, x, labels, distances, anchors)
     learn = torch.is_grad_enabled() and x.requires_grad
-    sums, counts = PerAnchor.apply(shared(x, group), labels, terms, distances, learn, samples_of_rank(x, group))
+    own = samples_of_rank(x, group) if anchors is None else slice(0, anchors)
+    sums, counts = PerAnchor.apply(shared(x, group), labels, terms, distances, learn, own)
     return from_all(sums, group), gather_labels(counts, group)
 
 
@@ -54,9 +62,12 @@ def centred(x: Tensor) -> Tensor:
     return x - x.detach().mean(0).bfloat16().to(x.dtype)
 
 
-def on_whole(terms: Terms, x: Tensor, labels: Tensor, distances: bool) -> tuple[Tensor, Tensor]:
+def on_whole(
+    terms: Terms, x: Tensor, labels: Tensor, distances: bool, anchors: int | None = None
+) -> tuple[Tensor, Tensor]:
     """`terms` on the whole matrix (B, B) at once."""
-    ((_, *whole),) = blocks(x, x @ x.T, labels, distances, samples_of_rank(x, None), size=len(x))
+    own = slice(0, len(x) if anchors is None else anchors)
+    ((_, *whole),) = blocks(x, x[own] @ x.T, labels, distances, own, size=len(x))
     return terms(*whole)
 
 
@@ -84,7 +95,7 @@ class PerAnchor(torch.autograd.Function):
         x, labels, G = ctx.saved_tensors
         if torch.is_grad_enabled():  # create_graph=True
             if len(G) < len(x):
-                refuse_second_order()
+                refuse_second_order("over a process group, or with a reference,")
             sums, _ = on_whole(ctx.terms, x, labels, ctx.distances)
             return *with_graph((sums,), (x,), (upstream,)), None, None, None, None, None
         g = upstream[:, None]  # (B, 1)
@@ -101,7 +112,7 @@ class PerAnchor(torch.autograd.Function):
 
 
 def from_own(x: Tensor, G: Tensor, own: slice, distances: bool) -> Tensor:
-    """The gradient from a rank's own anchors alone; G is g ∘ G.  (B, d), (own, B) -> (B, d)"""
+    """The gradient where only some samples are anchors; G is g ∘ G.  (B, d), (own, B) -> (B, d)"""
     dx = G.T @ x[own]
     dx[own] += G @ x
     if not distances:

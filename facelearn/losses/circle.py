@@ -9,12 +9,12 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.distributed import ProcessGroup
 
-from facelearn.losses.base import POSITIVE, Common, Loss, Rule
+from facelearn.losses.base import POSITIVE, Common, PairLoss, Rule
 from facelearn.losses.blocks import per_anchor
 from facelearn.losses.margin import unit
 
 
-class Circle(Loss):
+class Circle(PairLoss):
     """One softplus per anchor over all its positive similarities s_p and negative ones s_n.
 
     Formula, with weights α that are constants to the gradient:
@@ -29,7 +29,7 @@ class Circle(Loss):
         gamma: γ.
         reduction: "none" gives a value per anchor, 0 where a kind is missing; see `Loss`.
         validate: see `Loss`, as also for device and dtype, which change nothing here: there are no parameters.
-        process_group: take the pairs of the batches of all ranks, not of its own alone (see `parallel.py`).
+        process_group: see `PairLoss`, as also for a memory of earlier batches.
 
     Example:
         >>> x = torch.eye(4)  # all similarities 0: α_p = 1.25, α_n = 0.25, and two negatives
@@ -43,7 +43,6 @@ class Circle(Loss):
     anchors of zero loss out of the mean.
     """
 
-    compares = True
     holds_constants = True
     rules: ClassVar = {"margin": Rule(lambda m: -1 < m < 1, "-1 < margin < 1"), "gamma": POSITIVE}
 
@@ -55,13 +54,12 @@ class Circle(Loss):
         process_group: ProcessGroup | None = None,
         **common: Unpack[Common],
     ) -> None:
-        super().__init__(**common)
-        self.process_group = process_group
+        super().__init__(process_group=process_group, **common)
         self.margin = margin
         self.gamma = gamma
 
-    def per_sample(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        return per_anchor(self.terms, unit(embeddings), labels, group=self.process_group)
+    def per_sample(self, embeddings: Tensor, labels: Tensor, anchors: int | None = None) -> tuple[Tensor, Tensor]:
+        return per_anchor(self.terms, unit(embeddings), labels, group=self.process_group, anchors=anchors)
 
     def terms(self, s: Tensor, positives: Tensor, present: Tensor, negative: Tensor) -> tuple[Tensor, Tensor]:
         """From the similarities of some anchors with all samples, see `Terms`.  (b, B) -> (b,), (b,)"""

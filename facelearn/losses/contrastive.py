@@ -9,12 +9,12 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.distributed import ProcessGroup
 
-from facelearn.losses.base import POSITIVE, Common, Loss
+from facelearn.losses.base import POSITIVE, Common, PairLoss
 from facelearn.losses.blocks import per_anchor
 from facelearn.losses.margin import unit
 
 
-class Contrastive(Loss):
+class Contrastive(PairLoss):
     """Pull pairs of one class together, push the others out to a distance M; over all pairs i < j of the batch.
 
     Formula, with D = ‖x_i - x_j‖:
@@ -26,7 +26,7 @@ class Contrastive(Loss):
         normalize: first bring embeddings to length 1.
         reduction: "none" gives a value per pair, in the order (0,1), (0,2), …, (1,2), …; see `Loss`.
         validate: see `Loss`, as also for device and dtype, which change nothing here: there are no parameters.
-        process_group: take the pairs of the batches of all ranks, not of its own alone (see `parallel.py`).
+        process_group: see `PairLoss`, as also for a memory of earlier batches.
 
     Example:
         >>> x = torch.tensor([[0.0, 0.0], [0.6, 0.8], [3.0, 4.0]])  # distances 1, 5 and 4
@@ -42,7 +42,6 @@ class Contrastive(Loss):
     root of the sum of FOURTH powers as distance.
     """
 
-    compares = True
     rules: ClassVar = {"margin": POSITIVE}
 
     def __init__(
@@ -53,19 +52,29 @@ class Contrastive(Loss):
         process_group: ProcessGroup | None = None,
         **common: Unpack[Common],
     ) -> None:
-        super().__init__(**common)
-        self.process_group = process_group
+        super().__init__(process_group=process_group, **common)
         self.margin = margin
         self.normalize = normalize
 
-    def per_sample(self, embeddings: Tensor, labels: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+    def per_sample(
+        self, embeddings: Tensor, labels: Tensor, anchors: int | None = None
+    ) -> Tensor | tuple[Tensor, Tensor]:
         x = unit(embeddings) if self.normalize else embeddings
         if self.reduction != "none":
-            pushed, pairs = per_anchor(self.terms, x, labels, distances=True, group=self.process_group)
-            return pushed + pulls(x, labels), pairs
-        i, j = torch.triu_indices(len(x), len(x), 1, device=x.device)
-        pulled, pushed = self.costs(F.pdist(x).square())  # (B (B-1) / 2,)
+            sums, pairs = self.halves(x, labels, anchors)
+            if anchors is None:
+                return sums, pairs
+            # Of each pair inside the batch there were two halves, of one with an earlier image a single one.
+            inside, pairs_inside = self.halves(x[:anchors], labels[:anchors])
+            return 2 * sums - inside, 2 * pairs - pairs_inside
+        i, j = torch.triu_indices(len(x) if anchors is None else anchors, len(x), 1, device=x.device)
+        pulled, pushed = self.costs(F.pdist(x)[: len(i)].square())  # (B (B-1) / 2,)
         return torch.where(labels[i] == labels[j], pulled, pushed)
+
+    def halves(self, x: Tensor, labels: Tensor, anchors: int | None = None) -> tuple[Tensor, Tensor]:
+        """For each anchor half of what its pairs cost, and half of their number.  (B, d), (B,) -> (B,), (B,)"""
+        pushed, pairs = per_anchor(self.terms, x, labels, distances=True, group=self.process_group, anchors=anchors)
+        return pushed + pulls(x, labels)[:anchors], pairs
 
     def terms(self, squared: Tensor, positives: Tensor, present: Tensor, negative: Tensor) -> tuple[Tensor, Tensor]:
         """From the squared distances of some anchors to all samples, see `Terms`: what pairs of two classes cost.

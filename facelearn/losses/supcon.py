@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.distributed import ProcessGroup
 
-from facelearn.losses.base import POSITIVE, Common, Loss
+from facelearn.losses.base import POSITIVE, Common, PairLoss
 from facelearn.losses.blocks import per_anchor
 from facelearn.losses.margin import unit
 
@@ -17,7 +17,7 @@ from facelearn.losses.margin import unit
 NOTHING = -1e30
 
 
-class SupCon(Loss):
+class SupCon(PairLoss):
     """For every anchor, the mean cross-entropy of picking each of its positives out of the batch.
 
     Formula, with P(i) the other samples of i's class:
@@ -29,7 +29,7 @@ class SupCon(Loss):
         temperature: τ.
         reduction: "none" gives a value per anchor, 0 where it has no positive; see `Loss`.
         validate: see `Loss`, as also for device and dtype, which change nothing here: there are no parameters.
-        process_group: take the pairs of the batches of all ranks, not of its own alone (see `parallel.py`).
+        process_group: see `PairLoss`, as also for a memory of earlier batches.
 
     Example:
         >>> x = torch.eye(4)  # all pairs alike: one positive among three others is as good as a guess, log 3
@@ -42,7 +42,6 @@ class SupCon(Loss):
     Elsewhere: the authors' code multiplies by τ / 0.07 (`base_temperature`), 1 at its default.
     """
 
-    compares = True
     rules: ClassVar = {"temperature": POSITIVE}
 
     def __init__(
@@ -52,12 +51,11 @@ class SupCon(Loss):
         process_group: ProcessGroup | None = None,
         **common: Unpack[Common],
     ) -> None:
-        super().__init__(**common)
-        self.process_group = process_group
+        super().__init__(process_group=process_group, **common)
         self.temperature = temperature
 
-    def per_sample(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        return per_anchor(self.terms, unit(embeddings), labels, group=self.process_group)
+    def per_sample(self, embeddings: Tensor, labels: Tensor, anchors: int | None = None) -> tuple[Tensor, Tensor]:
+        return per_anchor(self.terms, unit(embeddings), labels, group=self.process_group, anchors=anchors)
 
     def terms(self, s: Tensor, positives: Tensor, present: Tensor, negative: Tensor) -> tuple[Tensor, Tensor]:
         """From the similarities of some anchors with all samples, see `Terms`.  (b, B) -> (b,), (b,)"""

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.distributed import ProcessGroup
 
-from facelearn.losses.base import NOT_NEGATIVE, Common, Loss, one_of
+from facelearn.losses.base import NOT_NEGATIVE, Common, PairLoss, one_of
 from facelearn.losses.blocks import blocks, centred, per_anchor
 from facelearn.losses.margin import most_precise, unit
 from facelearn.losses.parallel import from_all, gather_labels, samples_of_rank, shared
@@ -17,7 +17,7 @@ from facelearn.losses.parallel import from_all, gather_labels, samples_of_rank, 
 MININGS = ("all", "semi-hard", "batch-hard")
 
 
-class Triplet(Loss):
+class Triplet(PairLoss):
     """An anchor a, a positive p of its class and a negative n of another, with squared distances d.
 
     Formula:
@@ -37,7 +37,7 @@ class Triplet(Loss):
         normalize: first bring embeddings to length 1.
         reduction: "none" gives the mean over the triplets of each anchor, 0 where it has none; see `Loss`.
         validate: see `Loss`, as also for device and dtype, which change nothing here: there are no parameters.
-        process_group: take the triplets of the batches of all ranks, not of its own alone (see `parallel.py`).
+        process_group: see `PairLoss`, as also for a memory of earlier batches.
 
     Example:
         >>> x = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.1]])  # squared distances 1, 1.21 and 2.21
@@ -54,7 +54,6 @@ class Triplet(Loss):
     averages over triplets with a loss above 0 only.
     """
 
-    compares = True
     rules: ClassVar = {"margin": NOT_NEGATIVE, "mining": one_of(*MININGS)}
 
     def __init__(
@@ -67,24 +66,24 @@ class Triplet(Loss):
         process_group: ProcessGroup | None = None,
         **common: Unpack[Common],
     ) -> None:
-        super().__init__(**common)
-        self.process_group = process_group
+        super().__init__(process_group=process_group, **common)
         self.margin = margin
         self.mining = mining
         self.soft = soft
         self.normalize = normalize
 
-    def per_sample(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def per_sample(self, embeddings: Tensor, labels: Tensor, anchors: int | None = None) -> tuple[Tensor, Tensor]:
         x = unit(embeddings) if self.normalize else embeddings
         if self.mining == "batch-hard":
-            return self.hardest(x, labels)
+            return self.hardest(x, labels, anchors)
         terms = self.every_soft if self.soft else self.every_hinge
-        return per_anchor(terms, x, labels, distances=True, group=self.process_group)
+        return per_anchor(terms, x, labels, distances=True, group=self.process_group, anchors=anchors)
 
-    def hardest(self, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def hardest(self, x: Tensor, labels: Tensor, anchors: int | None) -> tuple[Tensor, Tensor]:
         """Batch-hard: find each anchor's two partners without a graph, then take its two distances.  -> (B,), (B,)"""
         farthest, nearest, mined = [], [], []
-        x, own = shared(centred(x), self.process_group), samples_of_rank(x, self.process_group)
+        own = samples_of_rank(x, self.process_group) if anchors is None else slice(0, anchors)
+        x = shared(centred(x), self.process_group)
         with torch.no_grad():
             for _, d, positives, present, negative in blocks(x, x[own] @ x.T, labels, True, own):
                 order = d.gather(1, positives).where(present, -torch.inf).argmax(1, keepdim=True)

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from facelearn.losses import SupCon
+from facelearn.losses import SupCon, Triplet
 from tests.losses.conformance import PAIR, batch, hostile, value_and_gradients
 
 pairs = pytest.mark.parametrize("make", PAIR.values(), ids=PAIR)
@@ -188,3 +188,102 @@ def test_bad_batches_are_refused_by_name(make, change, named):
     good = {"embeddings": torch.randn(4, 8), "labels": torch.tensor([0, 1, 2, 3])}
     with pytest.raises(ValueError, match=named):
         make()(**(good | change))
+
+
+# --- with the images of earlier batches ------------------------------------------------------------------------------
+
+
+def memory(dtype=torch.float64):
+    """A batch of 12 and 20 earlier images, some of the same people."""
+    x, y = batch(seed=3, B=32, dtype=dtype)
+    return x[:12], y[:12], x[12:], y[12:]
+
+
+@pytest.mark.parametrize("name", PAIR)
+def test_a_reference_makes_each_anchor_see_the_larger_batch(name):
+    """Values and gradients of a batch of 32 in which the last 20 do not move, for the first 12 anchors."""
+    x, y, earlier, theirs = memory()
+    loss = PAIR[name](reduction="none")
+    x.requires_grad_()
+    found, whole = loss(x, y, reference=(earlier, theirs)), loss(torch.cat([x, earlier]), torch.cat([y, theirs]))
+    i = torch.triu_indices(32, 32, 1)[0] if name.startswith("contrastive") else torch.arange(32)
+    whole = whole[i < 12]
+    assert found.shape == whole.shape
+    torch.testing.assert_close(found, whole, rtol=1e-12, atol=1e-12)
+    weights = torch.rand(found.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    (mine,), (theirs,) = (torch.autograd.grad(weights @ value, x) for value in (found, whole))
+    torch.testing.assert_close(mine, theirs, rtol=1e-10, atol=1e-10 * theirs.abs().max().item())
+    assert mine.abs().max() > 0
+
+
+@pytest.mark.parametrize("name", PAIR)
+def test_the_mean_with_a_reference_is_that_of_the_terms_of_the_batch(name):
+    x, y, earlier, theirs = memory()
+    everything = torch.cat([x, earlier]), torch.cat([y, theirs])
+    mean = PAIR[name]()(x, y, reference=(earlier, theirs))
+    each = PAIR[name](reduction="none")(*everything)
+    if name.startswith("contrastive"):
+        expected = each[torch.triu_indices(32, 32, 1)[0] < 12].mean()
+    else:  # from two batches: whose other images are anchors too, and whose are not
+        sums, counts = PAIR[name]().per_sample(*everything)
+        expected = sums[:12].sum() / counts[:12].sum()
+    assert mean.item() == pytest.approx(expected.item(), rel=1e-12)
+
+
+@pytest.mark.parametrize("name", PAIR)
+def test_no_gradient_reaches_the_reference(name):
+    x, y, earlier, theirs = memory()
+    earlier.requires_grad_(), x.requires_grad_()
+    PAIR[name]()(x, y, reference=(earlier, theirs)).backward()
+    assert earlier.grad is None
+    assert x.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize("name", PAIR)
+def test_a_reference_of_strangers_far_away_and_without_positives(name):
+    """One earlier image, of another person; under compilation's whole matrix the same."""
+    x, y, earlier, _ = memory()
+    loss = PAIR[name]()
+    once = loss(x, y, reference=(earlier[:1], torch.tensor([99])))
+    again = torch.func.vmap(lambda part: loss.per_sample(part, torch.cat([y, torch.tensor([99])]), 12)[0].sum())
+    parts = torch.cat([x, earlier[:1]])[None]
+    assert once.isfinite()
+    if "batch-hard" not in name:
+        sums, counts = loss.per_sample(parts[0], torch.cat([y, torch.tensor([99])]), 12)
+        torch.testing.assert_close(again(parts)[0], sums.sum())
+        torch.testing.assert_close(once, sums.sum() / counts.sum())
+
+
+def test_a_memory_as_the_text_shows_it():
+    """The second of two batches has, for its anchors, the loss of both together; also in half precision."""
+    loss, generator = SupCon(temperature=0.5), torch.Generator().manual_seed(0)
+    (x, y), (z, w) = ((torch.randn(8, 4, generator=generator), torch.arange(8) // 2) for _ in range(2))
+    alone = loss(z, w)
+    found = loss(z, w, reference=(x, y))
+    everything = SupCon(temperature=0.5, reduction="none")(torch.cat([z, x]), torch.cat([w, y]))
+    torch.testing.assert_close(found, everything[:8].mean())
+    assert not torch.isclose(found, alone)
+    half = loss(z.bfloat16(), w, reference=(x.bfloat16(), y))
+    torch.testing.assert_close(half, loss(z.bfloat16().float(), w, reference=(x.bfloat16().float(), y)))
+
+
+@pytest.mark.parametrize(
+    ("reference", "told"),
+    [
+        (torch.ones(2, 8), r"reference=Tensor: expected a pair \(embeddings, labels\)"),
+        (
+            (torch.ones(2, 7).double(), torch.zeros(2).long()),
+            r"reference: embeddings.shape=\(2, 7\): expected \(M, 8\)",
+        ),
+        ((torch.ones(2, 8).double(), torch.zeros(3).long()), r"reference: labels.shape=\(3,\): expected \(2,\)"),
+        (
+            (torch.ones(2, 8), torch.zeros(2).long()),
+            "reference: embeddings.dtype=torch.float32: expected torch.float64",
+        ),
+        ((torch.full((2, 8), torch.nan).double(), torch.zeros(2).long()), r"reference: embeddings\[0\]=nan: expected"),
+    ],
+)
+def test_what_is_no_reference_is_told(reference, told):
+    x, y, *_ = memory()
+    with pytest.raises(ValueError, match=told):
+        Triplet()(x, y, reference=reference)
