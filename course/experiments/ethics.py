@@ -71,6 +71,7 @@ SETTINGS: dict[str, Any] = {
         "half, blurred": [300, 5, "blurred", "cosface", 8, 1],
         "few of twice as many": [600, 1, "same", "cosface", 8, 1],
         "few, repeated": [300, 1, "same", "cosface", 4, 9],  # as many pictures of B as of A, as many steps or so
+        "half, A untouched": [540, 5, "same", "cosface", 8, 1],  # 270 of A, as in "few", and as many of B
         "half of few": [60, 5, "same", "cosface", 40, 1],  # A cut down to B's 30 people, as many steps
         "few, s = 32": [300, 1, "same", "cosface_32", 8, 1],
         "half, s = 32": [300, 5, "same", "cosface_32", 8, 1],
@@ -90,6 +91,7 @@ SETTINGS: dict[str, Any] = {
     "camera_more_than": 0.01,  # what the camera adds to FRR of B less that of A where B is half
 }
 ARMS: dict[str, list[Any]] = SETTINGS["arms"]
+WAYS = ["few", "few of twice as many", "few, repeated", "half of few", "half", "half, A untouched"]  # to "balance"
 
 
 def setting(arm: str) -> Setting:
@@ -251,8 +253,11 @@ def ratio(logs: pd.Series) -> str:
     return f"{np.exp(spread.mean):.2f} [{np.exp(spread.low):.2f}, {np.exp(spread.high):.2f}]"
 
 
-def summary(table: pd.DataFrame, arms: list[str]) -> tuple[list[str], list[list[str]]]:
-    """Head and rows of a table: what each arm does to both groups at one threshold."""
+def summary(table: pd.DataFrame, arms: list[str], shared: bool = False) -> tuple[list[str], list[list[str]]]:
+    """Head and rows: what each arm does to both groups at one threshold; `shared`: on seeds that all arms have."""
+    if shared:
+        of_arms = [set(rows(table, setting(arm)).index) for arm in arms]
+        table = table[table["seed"].isin(set.intersection(*of_arms))]
     found = []
     for arm in arms:
         mean = 100 * rows(table, setting(arm)).mean(numeric_only=True)
@@ -262,14 +267,14 @@ def summary(table: pd.DataFrame, arms: list[str]) -> tuple[list[str], list[list[
 
 
 def price(table: pd.DataFrame, arms: list[str]) -> tuple[list[str], list[list[str]]]:
-    """Head and rows: FRR at one threshold and at one each; FAR of B where B's people pass for A's."""
+    """Head and rows: FRR at one threshold and at one each; FAR of B at the threshold of A."""
     found = []
     for arm in arms:
         mean = 100 * rows(table, setting(arm)).mean(numeric_only=True)
         one, each = (f"{mean[f'frr_a{kind}']:.1f}, {mean[f'frr_b{kind}']:.1f}" for kind in ("", "_own"))
         far = f"{mean['far_a_own']:.2f}, {mean['far_b_own']:.2f}"
         found.append([arm, one, far, each, f"{mean['far_b_as_a']:.2f}"])
-    return ["B in training", "one: FRR of A, B", "two: FAR of A, B", "two: FRR of A, B", "FAR, B as A"], found
+    return ["B in training", "one: FRR of A, B", "two: FAR of A, B", "two: FRR of A, B", "FAR of B at A's"], found
 
 
 # ---- pictures -------------------------------------------------------------------------------------------------------
@@ -278,8 +283,15 @@ SHADES = {"A": figures.BLUE, "B": figures.ORANGE}
 
 
 def draw_people(same: Town, blurred: Town, images: int = 7) -> Figure:
-    """Two people of A, two of B, and these two again as B's camera sees them: a row each."""
-    a, b = (torch.nonzero(kind)[:2, 0].tolist() for kind in (~same.of_b, same.of_b))
+    """Two people of A, two of B, and these two again as B's camera sees them: a row each.
+
+    Of both groups one with short hair and dark skin, one with long hair and light skin: neither is a mark.
+    """
+    looks, hair = same.traits["hair_len"] - same.traits["melanin"], same.traits["bald"] <= 0
+    a, b = (
+        [int(torch.where(kind & hair, sign * looks, -9).argmax()) for sign in (-1, 1)]
+        for kind in (~same.of_b, same.of_b)
+    )
     picked = [(same, who) for who in (*a, *b)] + [(blurred, who) for who in b]
     return figures.face_strip([where.faces.images[where.faces.labels == who][:images] for where, who in picked])
 
@@ -333,6 +345,8 @@ def draw_arrows(pairs: Pairs, far: float = 1e-2) -> Figure:
     loose, strict = (threshold(pairs, far, keep) for keep in (~pairs.of_b, pairs.of_b))
     fig, (left, right) = plt.subplots(1, 2, figsize=(9.4, 3.8), gridspec_kw={"width_ratios": [1, 1.25]})
     _scores(left, pairs, [loose, strict])
+    for letter, tau in (("A", loose), ("B", strict)):
+        left.text(tau - 0.01, 5.6, f"{letter}: {far:.0%}", color=SHADES[letter], ha="right", fontsize=9)
     left.annotate("", (strict, 1.2), (loose, 1.2), arrowprops={"arrowstyle": "->", "color": "#222222"})
     found = curves(pairs)
     _plane(right, found)
@@ -382,5 +396,5 @@ def assets(folder: Path) -> None:
         right.plot(*zip(found["A"].at(tau), found["B"].at(tau), strict=True), ":", color="#222222", linewidth=1.2)
         return fig
 
-    low, high = threshold(pairs, 0.05), threshold(pairs, 1e-3)
+    low, high = threshold(pairs, 0.05), threshold(pairs, 1e-3, ~pairs.of_b)
     figures.save_gif(folder / "02_threshold.gif", draw, np.linspace(low, high, 30).tolist(), seconds=0.15, dpi=75)

@@ -137,6 +137,18 @@ def _kindest(scores: Array, same: Array, people: Array, group: Array, far: float
     return limit, np.array([(scores[mine] <= limit).mean() for mine in own])
 
 
+def _quantile(scores: Array, same: Array, people: Array, group: Array, far: float) -> tuple[float, Array]:
+    own = [(group[people] == kind).all(1) for kind in np.unique(group)]
+    limit = max(float(np.quantile(scores[mine & ~same], 1 - far)) for mine in own)
+    return limit, np.array([(scores[mine & same] <= limit).mean() for mine in own])
+
+
+def _below(scores: Array, same: Array, people: Array, group: Array, far: float) -> Array:
+    """FRRs that leave out the genuine pairs at the threshold."""
+    limit = _guarantee(scores, same, people, group, far)[0]
+    return np.array([(scores[(group[people] == k).all(1) & same] < limit).mean() for k in np.unique(group)])
+
+
 def _own(scores: Array, same: Array, mine: Array, far: float) -> float:
     impostor = scores[mine & ~same]
     return float(min(s for s in np.unique(impostor) if (impostor > s).mean() <= far))
@@ -197,6 +209,20 @@ ex2 = Exercise(
             ),
         ),
         Mistake(
+            _quantile,
+            Text(
+                "a quantile lies between two scores, where no pair is; take the score of an impostor pair",
+                "分位数落在两个分数之间，那里没有样本对；要取某个冒充对的分数",
+            ),
+        ),
+        Mistake(
+            lambda *inputs: (_guarantee(*inputs)[0], _below(*inputs)),
+            Text(
+                "a genuine pair at the threshold does not pass either: it counts for FRR",
+                "分数恰好等于阈值的真实对也不算通过：要计入 FRR",
+            ),
+        ),
+        Mistake(
             lambda *inputs: (_guarantee(*inputs)[0], 1 - _guarantee(*inputs)[1]),
             Text("TARs are returned; the FRRs are asked for", "返回的是 TAR；题目要的是 FRR"),
         ),
@@ -217,7 +243,7 @@ def _audit(report: Report) -> list[str]:
     found = []
     if claims["one threshold"] and len({group["threshold"] for group in groups}) > 1:
         found.append("threshold")
-    if len({group["from"] for group in groups}) > 1:
+    if any(group["from"] != "same group" for group in groups):
         found.append("impostors")
     if any(_limit(group) > claims["far at most"] for group in groups):
         found.append("far")
@@ -248,6 +274,10 @@ REPORTS: list[tuple[Report, Text]] = [
         Text("B has a threshold of its own, and the report says so", "B 另有阈值，而且报告说明了"),
     ),
     (_report(b_from="anyone"), Text("B's impostors come from both groups", "B 的冒充者取自两组")),
+    (
+        _report(a_from="anyone", b_from="anyone"),
+        Text("all impostors come from both groups", "两组的冒充者都取自两组"),
+    ),
     (
         _report(b_accepted=0, b_impostor=2000),
         Text("no false accept in 2,000 pairs of B", "B 的 2,000 个冒充对中没有一个误识"),

@@ -53,7 +53,7 @@ def group_by_group(report):
     for group in groups:
         if report["claims"]["one threshold"] and group["threshold"] != groups[0]["threshold"]:
             faults.add("threshold")
-        if group["from"] != groups[0]["from"]:
+        if group["from"] != "same group":
             faults.add("impostors")
         k, pairs = group["accepted"], group["impostor"]
         limit = 3 / pairs if k == 0 else (k + 2 * np.sqrt(k)) / pairs
@@ -82,6 +82,18 @@ def pooled(scores, same, people, group, far):
 def only_one_frr(scores, same, people, group, far):
     limit, frr = score_by_score(scores, same, people, group, far)
     return limit, float(frr.mean())
+
+
+def by_quantiles(scores, same, people, group, far):
+    own = [(group[people] == kind).all(1) for kind in np.unique(group)]
+    limit = max(np.quantile(scores[mine & ~same], 1 - far) for mine in own)
+    return limit, np.array([np.mean(scores[mine & same] <= limit) for mine in own])
+
+
+def leaving_out_ties(scores, same, people, group, far):
+    limit, _ = score_by_score(scores, same, people, group, far)
+    own = [(group[people] == kind).all(1) & same for kind in np.unique(group)]
+    return limit, np.array([np.mean(scores[mine] < limit) for mine in own])
 
 
 def two_groups(scores, same, people, group, far):
@@ -115,6 +127,12 @@ def added_up(report):
     return faults
 
 
+def agreeing_places(report):
+    """Calls it sound where all groups take their impostors from the same wrong place."""
+    faults = group_by_group(report) - {"impostors"}
+    return faults | ({"impostors"} if len({g["from"] for g in report["groups"].values()}) > 1 else set())
+
+
 def always_one_threshold(report):
     faults = group_by_group(report)
     if len({g["threshold"] for g in report["groups"].values()}) > 1:
@@ -146,6 +164,8 @@ WRONG = {
         (only_one_frr, "output 2"),
         (two_groups, "three groups"),
         (lambda *inputs: score_by_score(*inputs)[0], "expected"),
+        (by_quantiles, "between two scores"),
+        (leaving_out_ties, "at the threshold does not pass"),
     ],
     "ex3": [
         (lambda report: [], "'threshold' is not reported"),
@@ -157,5 +177,6 @@ WRONG = {
         (seen_rates, "no false accept in 2,000"),
         (added_up, "is not reported"),
         (always_one_threshold, "the report says so"),
+        (agreeing_places, "all impostors come from both groups"),
     ],
 }
