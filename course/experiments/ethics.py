@@ -78,8 +78,8 @@ SETTINGS: dict[str, Any] = {
         "few, softmax": [300, 1, "same", "softmax", 8, 1],
         "half, softmax": [300, 5, "same", "softmax", 8, 1],
     },
-    # All seeds for the arms of the verdict, 8 for two more in its figure, 5 for the others. The first 8 gave "half" an
-    # interval too wide for the limit below, so 8 more were added: decided on the width.
+    # All seeds for the arms of the verdict, 8 for two more in its figure, 5 for the others. Eight were planned; with
+    # seven in, the interval of "half" was wider than its limit below, so 8 more were added: decided on the width.
     "seeds": list(range(2200, 2216)),
     "claimed": {"few": 16, "some": 8, "half": 16, "few, blurred": 8, "half, blurred": 16},
     "fewer": 5,

@@ -29,6 +29,7 @@ def _gates(generator: torch.Generator) -> Iterator[Case]:
     yield Case(0.01, 0.1, 0.1, 0.9, 0.9, name=Text("two groups that differ in nothing", "两组没有任何差别"))
     yield Case(0.01, 0.1, 0.1, 0.9, 0.99, name=Text("only the shares differ", "只有真实比对所占的比例不同"))
     yield Case(0.01, 0.1, 0.3, 0.9, 0.9, name=Text("only the FRRs differ", "只有 FRR 不同"))
+    yield Case(0.2, 0.05, 0.1, 0.5, 0.75, name=Text("a lax gate", "很松的闸机"))
     for _ in range(4):
         far, a, b, p, q = (float(x) for x in torch.rand(5, generator=generator, dtype=torch.float64))
         yield Case(1e-4 + 0.02 * far, 0.3 * a, 0.3 * b, 0.3 + 0.6 * p, 0.3 + 0.6 * q)
@@ -157,20 +158,27 @@ def _own(scores: Array, same: Array, mine: Array, far: float) -> float:
 def _tests(generator: torch.Generator) -> Iterator[Case]:
     rng = np.random.default_rng(int(torch.randint(2**31, (), generator=generator)))
 
-    def draw(groups: int, decimals: int, far: float, name: Text) -> Case:
-        group = np.arange(12) % groups
-        labels = np.repeat(np.arange(12), 4)
+    def draw(
+        numbers: list[int], decimals: int, far: float, name: Text, sizes: tuple[int, ...] = (), images: int = 4
+    ) -> Case:
+        """People in groups of these numbers and unequal sizes; scores rise with the place in the list."""
+        sizes = sizes or (6, 4, 5)[: len(numbers)]
+        place = rng.permutation(np.repeat(np.arange(len(numbers)), sizes))
+        group = np.array(numbers)[place]
+        labels = np.repeat(np.arange(len(group)), images)
         first, second = np.triu_indices(len(labels), 1)
         people = np.stack([labels[first], labels[second]], 1)
         same = people[:, 0] == people[:, 1]
-        level = 0.08 * group[people].mean(1) + 0.12 * (group[people][:, 0] == group[people][:, 1])
+        level = 0.08 * place[people].mean(1) + 0.12 * (place[people][:, 0] == place[people][:, 1])
         scores = np.round(0.5 * same + level + 0.15 * rng.normal(size=len(same)), decimals)
         return Case(scores, same, people, group, far, name=name)
 
-    yield draw(2, 12, 0.05, Text("two groups", "两组"))
-    yield draw(3, 12, 0.05, Text("three groups", "三组"))
-    yield draw(2, 1, 0.1, Text("two groups, many ties", "两组，分数并列很多"))
-    yield draw(2, 12, 0.0, Text("far = 0", "far = 0"))
+    yield draw([0, 1], 12, 0.05, Text("two groups", "两组"))
+    yield draw([3, 7, 5], 12, 0.05, Text("three groups, numbered 3, 5 and 7", "三组，组号为 3、5、7"))
+    yield draw([4, 2, 9], 12, 0.1, Text("three groups, numbered 2, 4 and 9", "三组，组号为 2、4、9"))
+    yield draw([1, 0], 12, 0.29, Text("far = 0.29 of 100 pairs", "far = 0.29，各 100 对"), sizes=(2, 2), images=10)
+    yield draw([1, 0], 1, 0.1, Text("two groups, many ties", "两组，分数并列很多"))
+    yield draw([0, 1], 12, 0.0, Text("far = 0", "far = 0"))
 
 
 ex2 = Exercise(
@@ -297,6 +305,14 @@ REPORTS: list[tuple[Report, Text]] = [
     (
         _report(b_accepted=30, a_accepted=0, a_impostor=2_000_000),
         Text("A, with ten times as many pairs, hides B's 30 false accepts", "A 的样本对是十倍，掩盖了 B 的 30 个误识"),
+    ),
+    (_report(b_from="group A"), Text("B's impostors come from A", "B 的冒充者取自 A 组")),
+    (_report(far=1e-3, b_accepted=100), Text("FAR 1e-3 claimed, 100 of 200,000", "声称 1e-3，200,000 个中误识 100 个")),
+    (_report(far=1e-5), Text("FAR 1e-5 claimed, 9 of 200,000", "声称 1e-5，200,000 个中误识 9 个")),
+    (_report(b_accepted=14), Text("14 false accepts in 200,000 pairs of B", "B 的 200,000 个冒充对中有 14 个误识")),
+    (
+        _report(b_accepted=0, b_impostor=25_000),
+        Text("no false accept in 25,000 pairs of B", "B 的 25,000 个冒充对中没有一个误识"),
     ),
     (
         _report(c_threshold=0.3, c_from="anyone"),

@@ -74,7 +74,7 @@ def pooled(scores, same, people, group, far):
     letters = group[people]
     within = letters[:, 0] == letters[:, 1]
     impostor = np.sort(scores[within & ~same])[::-1]
-    limit = impostor[int(far * len(impostor))]
+    limit = impostor[int(far * len(impostor) + 1e-9)]
     own = [(letters == kind).all(1) & same for kind in np.unique(group)]
     return limit, np.array([np.mean(scores[mine] <= limit) for mine in own])
 
@@ -96,10 +96,37 @@ def leaving_out_ties(scores, same, people, group, far):
     return limit, np.array([np.mean(scores[mine] < limit) for mine in own])
 
 
+def last_group(scores, same, people, group, far):
+    """The threshold of the group with the largest number."""
+    mine = (group[people] == group.max()).all(1)
+    limit = min(t for t in scores[mine & ~same] if np.mean(scores[mine & ~same] > t) <= far)
+    own = [(group[people] == kind).all(1) & same for kind in np.unique(group)]
+    return limit, np.array([np.mean(scores[pair] <= limit) for pair in own])
+
+
+def numbers_from_zero(scores, same, people, group, far):
+    """Takes a group's number for its place."""
+    group = np.arange(len(group)) % len(np.unique(group))
+    return score_by_score(scores, same, people, group, far)
+
+
+def by_counting_down(scores, same, people, group, far):
+    """int() of a product that falls just short of a whole number."""
+    limits = []
+    for kind in np.unique(group):
+        own = np.sort(scores[(group[people] == kind).all(1) & ~same])[::-1]
+        limits.append(own[int(far * len(own))])
+    pairs_of = [(group[people] == kind).all(1) & same for kind in np.unique(group)]
+    return max(limits), np.array([np.mean(scores[mine] <= max(limits)) for mine in pairs_of])
+
+
 def two_groups(scores, same, people, group, far):
-    """Knows of groups 0 and 1 alone."""
-    keep = group[people].max(1) < 2
-    limit, _ = score_by_score(scores[keep], same[keep], people[keep], np.minimum(group, 1), far)
+    """Knows of the first two groups alone."""
+    found = []
+    for kind in np.unique(group)[:2]:
+        mine = (group[people] == kind).all(1)
+        found.append(min(t for t in scores[mine & ~same] if np.mean(scores[mine & ~same] > t) <= far))
+    limit = max(found)
     own = [(group[people] == kind).all(1) & same for kind in np.unique(group)]
     return limit, np.array([np.mean(scores[mine] <= limit) for mine in own])
 
@@ -125,6 +152,10 @@ def added_up(report):
     if (k + 2 * np.sqrt(k) if k else 3) / pairs > report["claims"]["far at most"]:
         faults.add("far")
     return faults
+
+
+def claims_one_in_ten_thousand(report):
+    return group_by_group({**report, "claims": {**report["claims"], "far at most": 1e-4}})
 
 
 def agreeing_places(report):
@@ -162,7 +193,10 @@ WRONG = {
     "ex2": [
         (pooled, "together is kept; the worse group"),
         (only_one_frr, "output 2"),
-        (two_groups, "three groups"),
+        (two_groups, "2, 4 and 9"),
+        (last_group, "3, 5 and 7"),
+        (numbers_from_zero, "got"),
+        (by_counting_down, "far = 0.29"),
         (lambda *inputs: score_by_score(*inputs)[0], "expected"),
         (by_quantiles, "between two scores"),
         (leaving_out_ties, "at the threshold does not pass"),
@@ -177,6 +211,7 @@ WRONG = {
         (seen_rates, "no false accept in 2,000"),
         (added_up, "is not reported"),
         (always_one_threshold, "the report says so"),
+        (claims_one_in_ten_thousand, "1e-3 claimed"),
         (agreeing_places, "all impostors come from both groups"),
     ],
 }
