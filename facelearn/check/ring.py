@@ -66,7 +66,7 @@ ex1 = Exercise(
                 ),
             ),
             "no half": Text("twice too large: the loss has a ½", "大了一倍：损失里有 ½"),
-            "sum": Text("this is B times too large: L is a mean over the batch", "大了 B 倍：L 是整批的平均"),
+            "sum": Text("this is B times too large: L is a mean over the batch", "是正确值的 B 倍：L 是整批的平均"),
             "no mean": Text(
                 "a factor is missing: with embeddings ten times as long the gradient is a tenth",
                 "缺了一个因子：嵌入变成十倍时，梯度应是十分之一",
@@ -115,7 +115,7 @@ _SHOWN = [
     (lambda x, radius: (_norms(x) - radius).square().mean() / 2, Text("the formula as it stands", "照公式写的实现")),
     (_by_rows, Text("a right one, row by row", "逐行计算的正确实现")),
     (_expanded, Text("a right one, with the square multiplied out", "把平方展开的正确实现")),
-    (_two_wishes, Text("a right one: both wishes of step 4", "按第 4 步两个愿望写的正确实现")),
+    (_two_wishes, Text("a right one: both wishes of step 4", "按第 4 步的两个目标写的正确实现")),
     (lambda x, radius: (_norms(x) - radius).square().mean(), Text("no ½", "没有 ½")),
     (lambda x, radius: (_norms(x) - radius).square().sum() / 2, Text("a sum over the batch", "对整批求和")),
     (
@@ -142,7 +142,7 @@ _SHOWN = [
     (lambda x, radius: (_norms(x) - radius).square().mean() / 2 + 1, Text("1 too much", "多了 1")),
     (
         lambda x, radius: 10 * F.smooth_l1_loss(_norms(x), radius.expand(len(x)), beta=10.0),
-        Text("straight instead of square beyond a distance of 10", "距离超过 10 就由平方改为直线"),
+        Text("straight instead of square beyond a distance of 10", "距离超过 10 就由平方变成线性"),
     ),
     (_first_row_alone, Text("the gradient is right in the first row alone", "只有第一行的梯度是对的")),
     (
