@@ -72,7 +72,7 @@ ex1 = Exercise(
             lambda far_a, frr_a, frr_b, share_a, share_b: far_a * (1 - frr_b) / (1 - frr_a) * share_b / share_a,
             Text(
                 "shares are compared, not odds: impostors count with 1 - share",
-                "比的是比例，不是比例与其余部分之比：冒充者要按 1 - 比例 计",
+                "比的是比例，应该比几率：冒充者占 1 - 比例",
             ),
         ),
         Mistake(
@@ -198,8 +198,8 @@ ex2 = Exercise(
         Mistake(
             _on(_within),
             Text(
-                "the FAR of both groups together is kept; the worse group lies above it",
-                "只保证了各组合起来的 FAR；较差的那一组超出了",
+                "the FAR of both groups together is kept; the worse group exceeds it",
+                "只保证了各组合起来的 FAR；较差的那一组超过了 far",
             ),
         ),
         Mistake(
@@ -276,43 +276,43 @@ def _report(**changes: Any) -> Report:
 
 REPORTS: list[tuple[Report, Text]] = [
     (_report(), Text("a sound report", "一份没有问题的报告")),
-    (_report(b_threshold=0.5), Text("B has a threshold of its own", "B 另有阈值")),
+    (_report(b_threshold=0.5), Text("B has a threshold of its own", "B 组另有阈值")),
     (
         _report(b_threshold=0.5, one=False),
-        Text("B has a threshold of its own, and the report says so", "B 另有阈值，而且报告说明了"),
+        Text("B has a threshold of its own, and the report says so", "B 组另有阈值，而且报告说明了"),
     ),
-    (_report(b_from="anyone"), Text("B's impostors come from both groups", "B 的冒充者取自两组")),
+    (_report(b_from="anyone"), Text("B's impostors come from both groups", "B 组的冒充者取自两组")),
     (
         _report(a_from="anyone", b_from="anyone"),
-        Text("all impostors come from both groups", "两组的冒充者都取自两组"),
+        Text("all impostors come from both groups", "各组的冒充者都取自两组"),
     ),
     (
         _report(b_accepted=0, b_impostor=2000),
-        Text("no false accept in 2,000 pairs of B", "B 的 2,000 个冒充对中没有一个误识"),
+        Text("no false accept in 2,000 pairs of B", "B 组的 2,000 个冒充对中没有一个误识"),
     ),
     (
         _report(b_accepted=0, b_impostor=40_000),
-        Text("no false accept in 40,000 pairs of B", "B 的 40,000 个冒充对中没有一个误识"),
+        Text("no false accept in 40,000 pairs of B", "B 组的 40,000 个冒充对中没有一个误识"),
     ),
     (
         _report(b_accepted=18),
-        Text("18 false accepts in 200,000 pairs of B", "B 的 200,000 个冒充对中有 18 个误识"),
+        Text("18 false accepts in 200,000 pairs of B", "B 组的 200,000 个冒充对中有 18 个误识"),
     ),
     (
         _report(b_accepted=30),
-        Text("30 false accepts in 200,000 pairs of B", "B 的 200,000 个冒充对中有 30 个误识"),
+        Text("30 false accepts in 200,000 pairs of B", "B 组的 200,000 个冒充对中有 30 个误识"),
     ),
     (
         _report(b_accepted=30, a_accepted=0, a_impostor=2_000_000),
-        Text("A, with ten times as many pairs, hides B's 30 false accepts", "A 的样本对是十倍，掩盖了 B 的 30 个误识"),
+        Text("A, with ten times as many pairs, hides B's 30 false accepts", "A 组的样本对是 B 组的十倍，掩盖了 B 组的 30 个误识"),
     ),
-    (_report(b_from="group A"), Text("B's impostors come from A", "B 的冒充者取自 A 组")),
-    (_report(far=1e-3, b_accepted=100), Text("FAR 1e-3 claimed, 100 of 200,000", "声称 1e-3，200,000 个中误识 100 个")),
-    (_report(far=1e-5), Text("FAR 1e-5 claimed, 9 of 200,000", "声称 1e-5，200,000 个中误识 9 个")),
-    (_report(b_accepted=14), Text("14 false accepts in 200,000 pairs of B", "B 的 200,000 个冒充对中有 14 个误识")),
+    (_report(b_from="group A"), Text("B's impostors come from A", "B 组的冒充者取自 A 组")),
+    (_report(far=1e-3, b_accepted=100), Text("FAR 1e-3 claimed, 100 of 200,000", "声称 FAR 1e-3，200,000 个冒充对中有 100 个误识")),
+    (_report(far=1e-5), Text("FAR 1e-5 claimed, 9 of 200,000", "声称 FAR 1e-5，200,000 个冒充对中有 9 个误识")),
+    (_report(b_accepted=14), Text("14 false accepts in 200,000 pairs of B", "B 组的 200,000 个冒充对中有 14 个误识")),
     (
         _report(b_accepted=0, b_impostor=25_000),
-        Text("no false accept in 25,000 pairs of B", "B 的 25,000 个冒充对中没有一个误识"),
+        Text("no false accept in 25,000 pairs of B", "B 组的 25,000 个冒充对中没有一个误识"),
     ),
     (
         _report(c_threshold=0.3, c_from="anyone"),
