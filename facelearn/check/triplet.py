@@ -51,14 +51,14 @@ def _soft_gradient(x: Tensor, labels: Tensor, slip: str = "") -> Tensor:
 def _batches(generator: torch.Generator) -> Iterator[Case]:
     for labels, name in (
         ([0, 0, 1, 1], Text("two people, two images each", "两个人，每人两张")),
-        ([7, 3, 7, 11, 3, 7, 15], Text("people with one, two and three images", "图像数为一、二、三张的人")),
+        ([7, 3, 7, 11, 3, 7, 15], Text("people with one, two and three images", "各有一张、两张、三张图像的人")),
     ):
         yield Case(
             torch.randn(len(labels), 6, generator=generator, dtype=torch.float64), torch.tensor(labels), name=name
         )
     x = torch.randn(3, 2, generator=generator, dtype=torch.float64)
     yield Case(x, torch.tensor([1, 1, 1]), name=Text("one person alone", "只有一个人"))
-    yield Case(x.clone(), torch.tensor([0, 1, 2]), name=Text("nobody twice", "没有人出现两次"))
+    yield Case(x.clone(), torch.tensor([0, 1, 2]), name=Text("nobody twice", "每人只有一张图像"))
     yield Case(30 * x[[0, 1, 2, 0]], torch.tensor([0, 0, 1, 1]), name=Text("points far apart", "相距很远的点"))
 
 
@@ -87,7 +87,7 @@ ex1 = Exercise(
             ),
             "hinge": Text(
                 "each triplet weighs 0 or 1: that is a hinge, the soft margin has a sigmoid",
-                "每个三元组的权重非 0 即 1：那是合页；软间隔的权重是 sigmoid",
+                "每个三元组的权重非 0 即 1：那是合页函数；软间隔的权重是 sigmoid",
             ),
             "reversed": Text(
                 "the weights run the wrong way: a large violation must weigh more",
@@ -95,7 +95,7 @@ ex1 = Exercise(
             ),
             "sum": Text("the mean over the triplets is asked for, not their sum", "要求的是对三元组取平均，不是求和"),
             "batch": Text(
-                "the mean is over the triplets, not over the images of the batch", "应对三元组取平均，不是对批里的图像"
+                "the mean is over the triplets, not over the images of the batch", "应对三元组取平均，不是对批里的图像取平均"
             ),
             "plain": Text("these are plain distances; here they are squared", "用的是未平方的距离；这里要用平方距离"),
             "itself": Text("an image is no positive of itself", "图像不是它自己的正样本"),
@@ -179,7 +179,7 @@ ex2 = Exercise(
                 "where no negative is farther than the positive, you take the nearest; the farthest is asked for",
                 "没有比正样本更远的负样本时，你取了最近的；要求取最远的",
             ),
-            "ring": Text("the ring has no upper end here: however far", "这里的环没有上限：多远都可以"),
+            "ring": Text("the ring has no upper end here: however far", "这里的圆环没有上限：多远都可以"),
             "equal": Text(
                 "a negative exactly as far as the positive is not farther than it", "与正样本恰好一样远，不算更远"
             ),
@@ -229,19 +229,19 @@ def _by_loops(d: Tensor, labels: Tensor, margin: float) -> Tensor:
 
 _WRONG = {
     "hard too": Text("hard triplets are taken too", "把难的三元组也取了"),
-    "easy too": Text("the ring has no upper end", "环没有上限"),
+    "easy too": Text("the ring has no upper end", "圆环没有上限"),
     "itself": Text("the anchor is its own positive", "把锚点当成了自己的正样本"),
     "own kind": Text("images of the same person pass for negatives", "把同一个人的图像当成了负样本"),
     "from the positive": Text(
         "the negative is measured from the positive, not from the anchor", "负样本的距离是从正样本量的，不是从锚点"
     ),
     "plain": Text("the margin is added to the plain distance", "间隔加在了未平方的距离上"),
-    "nearest": Text("only the nearest negative of the ring is taken", "只取了环里最近的一个负样本"),
+    "nearest": Text("only the nearest negative of the ring is taken", "只取了圆环里最近的一个负样本"),
     "lower end": Text("a negative exactly as far as the positive is taken", "负样本与正样本恰好一样远时也取了"),
     "fixed": Text("the margin is always 1, whatever is asked for", "不管要求多大，间隔总取 1"),
     "square": Text("the margin is squared", "间隔被平方了"),
     "transposed": Text("anchor and positive have changed places in the output", "输出里锚点和正样本换了位置"),
-    "upper end": Text("a negative exactly at the outer end of the ring is taken", "负样本恰好在环的外端时也取了"),
+    "upper end": Text("a negative exactly at the outer end of the ring is taken", "负样本恰好在圆环的外缘上时也取了"),
 }
 
 ex3 = Exercise(
