@@ -105,7 +105,9 @@ ex1 = Exercise(
                 " loss",
                 "符号是力的符号；梯度是它的相反数：与负样本越相似，损失越大",
             ),
-            "no tau": Text("a factor 1/τ is missing: the similarity is divided by τ", "少了因子 1/τ：相似度除以了 τ"),
+            "no tau": Text(
+                "a factor 1/τ is missing: the similarity is divided by τ", "少了因子 1/τ：损失里的相似度是除以 τ 的"
+            ),
             "times tau": Text("multiplied by τ; the chain rule divides by it", "乘了 τ；按链式法则应是除以 τ"),
             "cold": Text("τ is not used at all", "完全没有用到 τ"),
             "B": Text(
@@ -118,7 +120,7 @@ ex1 = Exercise(
             ),
             "itself": Text(
                 "the anchor competes with itself: the diagonal belongs to no sum",
-                "锚点与自己竞争了：对角线不属于任何求和",
+                "锚点与自己竞争了：对角线不该进入任何求和",
             ),
             "both": Text(
                 "s_ij and s_ji are added up; here they are two numbers, each with its own anchor",
