@@ -85,7 +85,7 @@ ex1 = Exercise(
             "no half": Text("the ½ of d_k is missing", "缺了 d_k 里的 ½"),
             "plain p": Text(
                 "the probabilities are those without a margin; the loss has the own distance times 1 + α in them",
-                "概率里没有间隔；损失里的 p 是把自己的距离乘了 1 + α 之后算的",
+                "概率里没有间隔；损失里的 p 是把到自己类的距离乘以 1 + α 之后算的",
             ),
             "plain slope": Text(
                 "the own logit has (1 + α) d_y in it: so has its derivative",
@@ -188,18 +188,18 @@ ex2 = Exercise(
             ),
             "not inverted": Text(
                 "Σ stands in the square, not its inverse: wide directions would count more, not less",
-                "平方里用的是 Σ，不是它的逆：这样散得宽的方向反而算得更重",
+                "二次型里用的是 Σ，不是它的逆：这样散得宽的方向反而算得更重",
             ),
             "no half": Text("the square lacks its ½", "平方项缺了 ½"),
-            "no det": Text("½ log|Σ| is missing: a wide class is spread thin", "缺了 ½ log|Σ|：宽的类密度更稀"),
+            "no det": Text("½ log|Σ| is missing: a wide class is spread thin", "缺了 ½ log|Σ|：类越宽，密度越低"),
             "whole det": Text("log|Σ| in place of ½ log|Σ|", "写成了 log|Σ|，应是 ½ log|Σ|"),
             "quarter det": Text(
                 "¼ log|Σ| in place of ½ log|Σ|: the sum of the logarithms of a root's diagonal is ½ log|Σ| already",
-                "写成了 ¼ log|Σ|，应是 ½ log|Σ|：根的对角元取对数求和，已经是 ½ log|Σ|",
+                "写成了 ¼ log|Σ|，应是 ½ log|Σ|：Cholesky 因子的对角元取对数求和，已经是 ½ log|Σ|",
             ),
             "plus": Text(
                 "½ log|Σ| is added; it must be taken off: a wide class is spread thin",
-                "½ log|Σ| 加上去了；应当减去：宽的类密度更稀",
+                "½ log|Σ| 加上去了；应当减去：类越宽，密度越低",
             ),
             "constant": Text(
                 "the constant (d/2) log 2π is in it; asked are log densities without it, as in step 2",
@@ -267,7 +267,7 @@ _catches_faults = detector(
     ),
     if_passed=Text(
         "does it change your numbers? Unequal variances, several α, λ, samples, dimensions, one sample far off?",
-        "有了这个错误，你测的数会变吗？方差不全相等、α 和 λ 取过几个值、样本和维数不止一个、有离得很远的：都试过吗？",
+        "有这个错误时，你比较的数会变吗？试过不等的方差、几个 α 和 λ、多个样本和多维、离得很远的样本吗？",
     ),
 )
 
