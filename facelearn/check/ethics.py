@@ -304,11 +304,11 @@ REPORTS: list[tuple[Report, Text]] = [
     ),
     (
         _report(b_accepted=30, a_accepted=0, a_impostor=2_000_000),
-        Text("A, with ten times as many pairs, hides B's 30 false accepts", "A 组的样本对是 B 组的十倍，掩盖了 B 组的 30 个误识"),
+        Text("A, with ten times as many pairs, hides B's 30 false accepts", "A 组样本对是十倍，掩盖了 B 组 30 个误识"),
     ),
     (_report(b_from="group A"), Text("B's impostors come from A", "B 组的冒充者取自 A 组")),
-    (_report(far=1e-3, b_accepted=100), Text("FAR 1e-3 claimed, 100 of 200,000", "声称 FAR 1e-3，200,000 个冒充对中有 100 个误识")),
-    (_report(far=1e-5), Text("FAR 1e-5 claimed, 9 of 200,000", "声称 FAR 1e-5，200,000 个冒充对中有 9 个误识")),
+    (_report(far=1e-3, b_accepted=100), Text("FAR 1e-3 claimed, 100 of 200,000", "声称 FAR 1e-3，20 万对误识 100 对")),
+    (_report(far=1e-5), Text("FAR 1e-5 claimed, 9 of 200,000", "声称 FAR 1e-5，20 万对误识 9 对")),
     (_report(b_accepted=14), Text("14 false accepts in 200,000 pairs of B", "B 组的 200,000 个冒充对中有 14 个误识")),
     (
         _report(b_accepted=0, b_impostor=25_000),
