@@ -13,7 +13,7 @@ import re
 import statistics
 import sys
 from collections.abc import Callable, Iterator
-from itertools import groupby, takewhile
+from itertools import groupby, takewhile, zip_longest
 from pathlib import Path
 from typing import NamedTuple
 
@@ -204,7 +204,7 @@ def exercises(chapter: Chapter) -> Problems:
 def captions(chapter: Chapter) -> Problems:
     """A figure is followed by its caption, numbered in the chapter; an image has a description."""
     shown = _stored(chapter)
-    for cell, after in zip(shown, [*shown[1:], None], strict=True):
+    for cell, after in zip_longest(shown, shown[1:]):
         if cell.pictures and not (after and chapters.FIGURE.match(after.source)):
             yield cell.index, "a figure without caption: the next cell must start with `**Figure 1.**` / `**图 1**`"
     numbers = [figure.number for figure in chapter.figures]

@@ -209,6 +209,13 @@ def test_captions(project, new, message):
     expect(broken(project, "**Figure 1", "**Figure 1.** The arcs open.", new), "captions", message)
 
 
+def test_a_chapter_that_was_never_executed_is_read_all_the_same(project):
+    project.find("**Figure 1")["en"] = "**Figure 2.** The arcs open."
+    project.write()
+    (project.course / "en" / "12_arcface.ipynb").unlink()
+    expect(lint.check(page(project)), "captions", "numbered [2]")
+
+
 # ---- what the first chapters taught ---------------------------------------------------------------------------------
 
 
