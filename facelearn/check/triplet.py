@@ -95,7 +95,7 @@ ex1 = Exercise(
             ),
             "sum": Text("the mean over the triplets is asked for, not their sum", "要求的是对三元组取平均，不是求和"),
             "batch": Text(
-                "the mean is over the triplets, not over the images of the batch", "应对三元组取平均，不是对批里的图像取平均"
+                "the mean is over the triplets, not over the images of the batch", "应对三元组取平均，不是对批中的图像"
             ),
             "plain": Text("these are plain distances; here they are squared", "用的是未平方的距离；这里要用平方距离"),
             "itself": Text("an image is no positive of itself", "图像不是它自己的正样本"),
