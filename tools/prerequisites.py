@@ -19,6 +19,7 @@ ALT = {
     "zh": "章节关系图：连线从一章向下通到以它为基础的各章；实心圆表示已经写成。",
 }
 WIDTH, HEIGHT, STAGGER, RADIUS = 432, 92, 48, 15
+ASIDE = 12  # room for a name that is wider than its place, left and right
 # From left to right in a level, so that few lines cross.
 ACROSS = "01 03 02 04 07 06 05 11 10 12 08 09 15 13 14 16 18 19 20 17 21"
 FONT = "system-ui, 'Noto Sans', 'Noto Sans CJK SC', 'PingFang SC', 'Microsoft YaHei', sans-serif"
@@ -88,12 +89,13 @@ def drawing(plan: list[Row], language: str, written: set[str], link: Callable[[s
         chapter = "".join([circle, digits, *name])
         circles.append(f'<a href="{link(number)}">{chapter}</a>' if link and number in written else f"<g>{chapter}</g>")
     height = max(y for _, y in place.values()) + RADIUS + 40
+    wide = WIDTH + 2 * ASIDE
     return "\n".join(
         [
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:.0f}" width="{WIDTH}"'
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{-ASIDE} 0 {wide} {height:.0f}" width="{WIDTH}"'
             f' role="{"group" if link else "img"}" aria-label="{ALT[language]}" class="prerequisites">',
             f"<style>.prerequisites {STYLE}.prerequisites a text{{fill:#332288;font-weight:600}}</style>",
-            f'<rect width="{WIDTH}" height="{height:.0f}" rx="8" fill="#fff"/>',
+            f'<rect x="{-ASIDE}" width="{wide}" height="{height:.0f}" rx="8" fill="#fff"/>',
             '<g fill="none" stroke="#88a" stroke-width="1.3">',
             *lines,
             "</g>",
