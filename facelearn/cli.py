@@ -441,7 +441,7 @@ def _evaluate(options: argparse.Namespace) -> None:
 # What each kind of one's own data takes beside itself.
 OWN = {
     "folder": ("run", "weights", "pairs", "labels", "templates", "flip"),
-    "pairs": ("run", "weights", "images", "labels", "templates", "flip"),
+    "pairs": ("run", "weights", "images", "labels", "flip"),
     "embeddings": ("pairs", "images", "labels", "templates"),
     "scores": ("images",),
 }

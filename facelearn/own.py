@@ -173,7 +173,7 @@ def _text(path: PathLike) -> tuple[str, str]:
     line = next(filter(str.strip, text.splitlines()), "")
     if not line:
         raise ValueError(f"{path}: found nothing in it, expected a table")
-    return text, next((mark for mark in "\t;," if mark in line), r"\s+")
+    return text[text.index(line) :], next((mark for mark in "\t;," if mark in line), r"\s+")
 
 
 def _plain(cell: Any) -> str:
@@ -315,11 +315,10 @@ def read_embeddings(path: PathLike) -> Rows:
 
 def _read_npy(path: Path) -> Rows:
     try:
-        array = np.load(path)
+        with path.open("rb") as file:
+            array = np.lib.format.read_array(file)
     except (ValueError, EOFError, OSError) as error:
-        raise ValueError(
-            f"{path}: found {_first_line(error)}, expected an array (N, d) written by numpy.save"
-        ) from None
+        raise ValueError(f"{path}: found {_first_line(error)}, expected an array written by numpy.save") from None
     return Rows(array, None, None, None)
 
 
@@ -328,9 +327,10 @@ def _read_npz(path: Path) -> Rows:
 
     try:
         with np.load(path) as archive:
-            return _from_arrays(path, {name: archive[name] for name in archive.files})
-    except (EOFError, zipfile.BadZipFile, OSError, TypeError, AttributeError) as error:
+            arrays = {name: archive[name] for name in archive.files}
+    except (ValueError, EOFError, zipfile.BadZipFile, OSError, TypeError, AttributeError) as error:
         raise ValueError(f"{path}: found {_first_line(error)}, expected what numpy.savez writes") from None
+    return _from_arrays(path, arrays)
 
 
 def _read_safetensors(path: Path) -> Rows:
@@ -449,7 +449,7 @@ def _embedded(rows: Rows, path: Path) -> Own:
 def _for_items(path: PathLike, items: list[str], known: list[str], what: str) -> Array:
     """One value for each item: a row each in their order, or rows of an item and its value."""
     if Path(path).suffix.lower() == ".npy":
-        values = np.load(path)
+        values = np.asarray(_read_npy(Path(path)).embeddings)
         if values.shape != (len(items),):
             raise ValueError(f"{path}: found {what}s of shape {values.shape}, expected ({len(items)},)")
         return values

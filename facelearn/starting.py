@@ -47,7 +47,10 @@ class Start:
         """A run folder, a .safetensors file, or a .pth or .pt of torch. ValueError where it is none of these."""
         path = Path(path)
         if path.is_dir():
-            return cls._of_run(path)
+            try:
+                return cls._of_run(path)
+            except SafetensorError as error:
+                raise ValueError(f"from: {path} is damaged ({error}); expected a finished run") from None
         if not path.is_file():
             raise ValueError(f"from: found no {path}; expected a run folder, or a file .safetensors, .pth or .pt")
         found: Any
@@ -56,7 +59,7 @@ class Start:
                 found = load_file(path)
             else:
                 found = torch.load(path, map_location="cpu", weights_only=True)
-        except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError) as error:
             reason = " ".join(str(error).split())[:120]
             raise ValueError(f"from: {path} is damaged, or holds more than weights ({reason})") from None
         if isinstance(found, dict) and isinstance(found.get("state_dict"), dict):
@@ -104,7 +107,8 @@ class Start:
             return None
         here: Sequence[Any] = range(classes) if same_set else people or []
         there = {name: row for row, name in enumerate(range(classes) if same_set else self.people or [])}
-        pairs = torch.tensor([(i, there[name]) for i, name in enumerate(here) if name in there]).view(-1, 2)
+        known = [(i, there[name]) for i, name in enumerate(here) if name in there]
+        pairs = torch.tensor(known, dtype=torch.int64).view(-1, 2)
         own, copied = loss.state_dict(), False
         for name, value in own.items():
             stored = self.loss.get(name)

@@ -132,6 +132,13 @@ def test_a_run_hands_on_its_net_and_the_rows_of_people_it_knows(
     assert not torch.isclose(now["loss.weight"][1], was["loss.weight"][2]).any()
 
 
+def test_new_people_alone_start_from_the_net(base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    people = draw(tmp_path / "people", {"Uma": 6, "Vic": 6})
+    more = ["--from", base / "run"]
+    assert run("train", "--run", tmp_path / "run", "--data", f"folder:{people}", *SMALL, *more) == 0
+    assert "the net, and class weights of 0 of 2 people" in capsys.readouterr().out
+
+
 def test_a_finished_run_goes_on_in_a_new_cycle(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--data", "synthetic:identities=4,images_per_identity=4,seed=3", "--eval-every", 0]
     rest = [word for i, word in enumerate(SMALL) if word != "--size" and SMALL[i - 1] != "--size"]

@@ -235,6 +235,12 @@ def run(setting: Setting, seed: int, budget: str = "full") -> dict[str, float]:
 # ---- reading the table ----------------------------------------------------------------------------------------------
 
 
+def rise_of_b(table: pd.DataFrame) -> Any:
+    """log of B's own FAR where few of B are in the training over that where half are, seed by seed."""
+    few, half = (rows(table, setting(arm))["far_b"] for arm in ("few", "half"))
+    return np.log(few / half)
+
+
 def log_ratio(table: pd.DataFrame, arm: str, kind: str = "") -> pd.Series:
     """log(FAR of B / FAR of A), seed by seed; `kind`: "_strict", "_own", "_dealt"."""
     found = rows(table, setting(arm))

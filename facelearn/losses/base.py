@@ -247,13 +247,14 @@ class PairLoss(Loss):
     Called as `loss(embeddings, labels, reference=(earlier, their_labels))`, the images of the batch are compared with
     each other and with M earlier ones, `(M, d)` and `(M,)`, which are constants to the gradient and no anchors of their
     own: each anchor of the batch has the value that it has in the batch of all B + M. Inside the batch the gradient is
-    whole: a pair moves both its images, as without a reference. A memory is then a matter of two lines:
+    whole: a pair moves both its images, as without a reference. A memory begins with a batch that was compared
+    with itself alone, `memory, labels_of_memory = x.detach(), y`, and then is a matter of two lines:
 
         loss = supcon(x, y, reference=(memory, labels_of_memory))
         memory, labels_of_memory = torch.cat([x.detach(), memory])[:4096], torch.cat([y, labels_of_memory])[:4096]
 
-    It holds B x (B + M) numbers, not (B + M)². Earlier embeddings are of an older net; keep few, or a slow one
-    (Wang, Zhang, Huang, Scott, "Cross-Batch Memory for Embedding Learning", CVPR 2020, arXiv 1912.06798).
+    It holds B x (B + M) numbers, not (B + M)² (but for `Contrastive(reduction="none")`). Earlier embeddings are of an
+    older net; keep few, or a slow one (Wang, Zhang, Huang, Scott, "Cross-Batch Memory for Embedding Learning", CVPR 2020, arXiv 1912.06798).
     Elsewhere: the memory of pytorch-metric-learning holds the batch itself too, as constants: half of the gradient.
     """
 

@@ -188,8 +188,8 @@ def _figures(result: VerificationResult, found: dict[str, Any], say: dict[str, s
     ends = {}
     for kind in ("genuine", "impostor"):
         filled = [i for i, count in enumerate(scores[kind]) if count]
-        ends[f"{kind}_low"] = f"{scores['edges'][filled[0]]:.2f}"
-        ends[f"{kind}_high"] = f"{scores['edges'][filled[-1] + 1]:.2f}"
+        ends[f"{kind}_low"] = f"{scores['edges'][filled[0]]:.2f}" if filled else "−"
+        ends[f"{kind}_high"] = f"{scores['edges'][filled[-1] + 1]:.2f}" if filled else "−"
     values = {
         "first": percent(first["value"]), "first_far": percent(first["far"]), "last": percent(last["value"]),
         "last_far": percent(last["far"]), "eer": percent(found["numbers"]["eer"]["value"]),
