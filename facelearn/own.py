@@ -449,10 +449,10 @@ def _embedded(rows: Rows, path: Path) -> Own:
 def _for_items(path: PathLike, items: list[str], known: list[str], what: str) -> Array:
     """One value for each item: a row each in their order, or rows of an item and its value."""
     if Path(path).suffix.lower() == ".npy":
-        values = np.asarray(_read_npy(Path(path)).embeddings)
-        if values.shape != (len(items),):
-            raise ValueError(f"{path}: found {what}s of shape {values.shape}, expected ({len(items)},)")
-        return values
+        given = np.asarray(_read_npy(Path(path)).embeddings)
+        if given.shape != (len(items),):
+            raise ValueError(f"{path}: found {what}s of shape {given.shape}, expected ({len(items)},)")
+        return given
     head, table = read_table(path, lambda row: any(_plain(cell) in known for cell in row))
     named = None if head is None else _column(head, table, ITEM)
     values = None if head is None else _column(head, table, known)

@@ -254,7 +254,8 @@ class PairLoss(Loss):
         memory, labels_of_memory = torch.cat([x.detach(), memory])[:4096], torch.cat([y, labels_of_memory])[:4096]
 
     It holds B x (B + M) numbers, not (B + M)² (but for `Contrastive(reduction="none")`). Earlier embeddings are of an
-    older net; keep few, or a slow one (Wang, Zhang, Huang, Scott, "Cross-Batch Memory for Embedding Learning", CVPR 2020, arXiv 1912.06798).
+    older net; keep few, or a slow one
+    (Wang, Zhang, Huang, Scott, "Cross-Batch Memory for Embedding Learning", CVPR 2020, arXiv 1912.06798).
     Elsewhere: the memory of pytorch-metric-learning holds the batch itself too, as constants: half of the gradient.
     """
 
