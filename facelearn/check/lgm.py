@@ -143,9 +143,11 @@ def _by_inverse(x: Tensor, means: Tensor, covariances: Tensor, slip: str = "") -
     diagonal = covariances.diagonal(dim1=1, dim2=2)
     if slip == "diagonal":
         return -(differences.square() / diagonal).sum(2) / 2 - diagonal.log().sum(1) / 2
-    middle = covariances if slip == "not inverted" else torch.linalg.inv(covariances)
+    root = torch.linalg.cholesky(covariances)
+    middle = covariances if slip == "not inverted" else torch.cholesky_inverse(root)
     q = torch.einsum("bcd,cde,bce->bc", differences, middle, differences)
-    det = torch.linalg.det(covariances).log() if slip == "det" else torch.linalg.slogdet(covariances)[1]
+    squares = root.diagonal(dim1=1, dim2=2).square()
+    det = squares.prod(1).log() if slip == "det" else squares.log().sum(1)
     half = {"no half": 1.0}.get(slip, 0.5)
     constant = x.shape[1] / 2 * math.log(2 * math.pi) if slip == "constant" else 0.0
     if slip == "no det":

@@ -60,8 +60,9 @@ def by_eigenvalues(x, means, covariances):
 
 def by_determinant(x, means, covariances):
     differences = x[:, None] - means
-    q = torch.einsum("bcd,cde,bce->bc", differences, torch.linalg.inv(covariances), differences)
-    return -q / 2 - torch.linalg.det(covariances).log() / 2
+    L = torch.linalg.cholesky(covariances)
+    q = torch.linalg.solve_triangular(L, differences[..., None], upper=False).square().sum((2, 3))
+    return -q / 2 - L.diagonal(dim1=1, dim2=2).square().prod(1).log() / 2
 
 
 # ---- ex3: a test that tells right from wrong -------------------------------------------------------------------------
