@@ -28,6 +28,10 @@ Train and measure the losses of face recognition, without writing code.
 Every command has a --help with more examples. Without a data set at hand, faces of people who do not exist are drawn.
 """
 
+PLACES = """\
+A folder for results is made, in one that is there (but `runs`, which is made, too); a file goes into one that is there.
+"""
+
 TRAIN = """\
 Train a net with a loss, in a run folder.
 
@@ -204,7 +208,8 @@ def make_parser() -> argparse.ArgumentParser:
     which.add_argument("--weights", help="a model.safetensors, or the name of a net that comes with the package")
     _measuring_options(evaluate, own=True)
     evaluate.add_argument("--out", type=Path,
-                          help="folder to write into (default: the run folder; for one's own data report)")  # fmt: skip
+                          help="folder to write into, made if need be (default: the run folder; for one's own data "
+                          "report)")  # fmt: skip
     evaluate.add_argument("--language", choices=("en", "zh"),
                           help="of the report (default: what FACELEARN_LANG or the locale says)")  # fmt: skip
     evaluate.add_argument("--no-pictures", dest="pictures", action="store_false", help="no faces in the report")
@@ -243,7 +248,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 def _command(commands: Any, name: str, description: str, examples: str) -> argparse.ArgumentParser:
     return commands.add_parser(
-        name, help=description.splitlines()[0], description=description, epilog=examples,
+        name, help=description.splitlines()[0], description=f"{description}\n{PLACES}", epilog=examples,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
 
@@ -399,7 +404,7 @@ def _from_recipes(path: Path, loss: str, pk_given: bool) -> dict[str, Any]:
 
 def _evaluate(options: argparse.Namespace) -> None:
     from facelearn import measuring, report
-    from facelearn.files import check_writable
+    from facelearn.files import check_folder
     from facelearn.training import best_device
     from facelearn.verification import AllPairsResult
 
@@ -407,17 +412,13 @@ def _evaluate(options: argparse.Namespace) -> None:
     kind = options.on.partition(":")[0]
     _check_fitting(options, kind)
     folder: Path | None = options.out or options.run or (Path("report") if kind in OWN else None)
-
-    def check_out(name: str) -> None:
-        if folder is not None:
-            check_writable(folder / f"report_{name}.html", "--out")
-
+    if folder:
+        check_folder(folder, "--run" if folder == options.run else "--out")
     if kind in OWN:
-        subject, result = _own(options, check_out)
+        subject, result = _own(options)
     else:
         net, size = _net(options)
         name, target = _target(options, size)
-        check_out(name)
         subject = _subject(options, name, target)
         x = measuring.embeddings_of(net, target, flip=options.flip, device=options.device)
         result = measuring.counted(x, target) or measuring.measure(x, target)
@@ -463,8 +464,8 @@ def _check_fitting(options: argparse.Namespace, kind: str) -> None:
         raise ValueError("--run, --weights: found neither; expected one, a net to embed the images")
 
 
-def _own(options: argparse.Namespace, check_out: Any) -> tuple[Any, Any]:
-    """One's own data and what was measured; `check_out` is called with its name before an image is read."""
+def _own(options: argparse.Namespace) -> tuple[Any, Any]:
+    """One's own data and what was measured."""
     from facelearn import measuring, own
     from facelearn.verification import evaluate_scores
 
@@ -472,7 +473,6 @@ def _own(options: argparse.Namespace, check_out: Any) -> tuple[Any, Any]:
     name = re.sub(r"[^\w.-]+", "_", Path(path).resolve().name if kind == "folder" else Path(path).stem)
     if kind == "scores":
         scored = own.read_scores(path)
-        check_out(name)
         notes: dict[str, Any] = {"distances": {}} if scored.distances else {}
         if scored.pairs is None:
             result = evaluate_scores(scored.scores, scored.same)
@@ -493,7 +493,6 @@ def _own(options: argparse.Namespace, check_out: Any) -> tuple[Any, Any]:
         size=size,
         listed_only=listed,
     )
-    check_out(name)
     notes = {"templates": {}} if data.members is not None else {}
     if data.images is not None:
         notes |= {"resized": {"size": size}} if data.resized() else {}
@@ -606,12 +605,14 @@ def _compare_real(arguments: list[str]) -> None:
 
 
 def _export(options: argparse.Namespace) -> None:
+    from facelearn.files import check_writable
     from facelearn.onnx_file import write_onnx
 
-    net, size = _net(options)
     if not (options.out or options.run):
         raise ValueError("--out: found none with --weights; expected the file to write")
     path = options.out or options.run / "model.onnx"
+    check_writable(path, "--out" if options.out else "--run")
+    net, size = _net(options)
     differ = write_onnx(path, net, size, getattr(net, "channels", 1))
     print(f"written: {path} (embeddings as torch's, to {differ:.0e} of the largest)")
 
@@ -619,10 +620,15 @@ def _export(options: argparse.Namespace) -> None:
 def _render(options: argparse.Namespace) -> None:
     from facelearn.data import SyntheticFaces
     from facelearn.data.export import export_faces, save_sheet
+    from facelearn.files import check_folder, check_writable
     from facelearn.training import show_progress
 
     if not (options.out or options.sheet):
         raise ValueError("--out, --sheet: found neither; expected a folder, a file, or both")
+    if options.out:
+        check_folder(options.out, "--out")
+    if options.sheet:
+        check_writable(options.sheet, "--sheet")
     settings = {
         "identities": options.identities, "images_per_identity": options.images, "size": options.size,
         "seed": options.seed, "difficulty": options.difficulty, "split": options.split, "kinship": options.kinship,

@@ -12,7 +12,7 @@ import pandas as pd
 
 from facelearn import distributed, runs
 from facelearn.data.named import strangers
-from facelearn.files import write_whole
+from facelearn.files import check_folder, write_whole
 from facelearn.grid import complete
 from facelearn.lesson import interval
 from facelearn.measuring import evaluate, numbers, table
@@ -37,8 +37,9 @@ def compare_losses(
     Returns a row per run: `loss`, `seed` and the measures (on several processes the first does, and measures and
     writes). Writes `comparison.csv` and `comparison.txt` into `out`.
     ValueError, before anything is trained, for fewer than one seed, for data that is not synthetic, and for a loss or
-    settings that there are not.
+    settings that there are not; OSError where `out` can be neither written into nor made.
     """
+    distributed.together(lambda: check_folder(out, "--out"))
     if len(seeds) < 1:
         raise ValueError("seeds: 0; expected at least 1")
     cells = {  # a whole seed at a time, so that a comparison cut short has pairs
@@ -49,6 +50,8 @@ def compare_losses(
     for _, settings in cells.values():
         settings.recipe.build(settings.dim, 100)  # the words of the last loss, too, before hours of training
     first = distributed.rank() == 0
+    if first:
+        out.mkdir(parents=True, exist_ok=True)
     rows: dict[str, dict[str, Any]] = {}
 
     def work(name: str, settings: runs.Settings) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
+RUNS = Path("runs")
+
 
 @contextmanager
 def whole(path: str | os.PathLike[str], *, alone: bool = False, sync: bool = False) -> Iterator[BinaryIO]:
@@ -51,12 +53,24 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
 
 
 def check_writable(path: str | os.PathLike[str], what: str) -> None:
-    """Make the folder of `path`; OSError names `what` where the file cannot be written: before hours of work."""
+    """OSError names `what` where a file cannot be written, or its folder is not there: before hours of work."""
     path = Path(path)
     try:
         if path.is_dir():
             raise IsADirectoryError(21, "is a folder")
-        path.parent.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=path.parent).close()
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{what}={path}: found no folder {path.parent}, expected it to be there") from None
     except OSError as error:
         raise OSError(error.errno, f"{what}: cannot be written ({error.strerror})", str(path)) from error
+
+
+def check_folder(folder: str | os.PathLike[str], what: str) -> None:
+    """OSError names `what` where a folder can be neither written into nor made. A result's own folder is made, so is
+    `runs`, where examples have their runs; another one that is to hold it must be there, or it is misspelt.
+    """
+    folder = Path(folder)
+    if folder.exists():
+        check_writable(folder / "new", what)
+    else:
+        check_writable(RUNS if folder.parent == RUNS and not RUNS.exists() else folder, what)

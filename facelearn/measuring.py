@@ -115,6 +115,8 @@ def details(result: VerificationResult, *, resamples: int = 200) -> dict[str, An
     false_accepts, false_rejects: the ten impostor pairs with the highest scores, the ten genuine ones with the lowest;
     `pair` counts the pairs from 0; `wrong` at the threshold of the EER.
     """
+    if result.num_impostor < 2:
+        raise ValueError("impostor pairs: found 1, expected 2 or more for curves and thresholds")
     values, finest = _values(result), 1 / result.num_impostor
     asked = [far for far in (*FARS, 1e-5, 1e-6) if far in FARS or far >= finest]
     with warnings.catch_warnings():
@@ -248,6 +250,7 @@ def write_evaluation(
 
     from facelearn import figures
 
+    folder.mkdir(parents=True, exist_ok=True)
     figures.use_style()
     fig, ax = plt.subplots()
     far, tar, _ = result.roc

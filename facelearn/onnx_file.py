@@ -40,7 +40,7 @@ def write_onnx(path: str | os.PathLike[str], net: nn.Module, size: int, channels
             no file is written.
         OSError: where `path` cannot be written; found out before the work.
     """
-    check_writable(path, "export")
+    check_writable(path, "path")
     runtime = _needed()
     net = net.eval()
     kind = next((p.dtype for p in net.parameters() if p.is_floating_point()), torch.float32)

@@ -31,7 +31,7 @@ from facelearn import distributed
 from facelearn.checkpoint import Record
 from facelearn.data.named import make_data, strangers
 from facelearn.data.samplers import PKBatches
-from facelearn.files import write_json, write_whole
+from facelearn.files import check_folder, write_json, write_whole
 from facelearn.measuring import evaluate, numbers, write_evaluation
 from facelearn.models import net_from
 from facelearn.nets import load_net, save_net
@@ -247,11 +247,12 @@ def train(
 
 
 def _begun(run: Path, settings: Settings) -> bool:
-    """Is a run of these settings in the folder already? ValueError if something else is.
+    """Is a run of these settings in the folder already? ValueError if something else is, OSError if none can be.
 
     What a kill within the very first write leaves behind, an unfinished config.json, counts as nothing.
     """
     if not run.exists() or (run.is_dir() and all(path.name.startswith(".config.json.") for path in run.iterdir())):
+        check_folder(run, "run")
         return False
     stored = dataclasses.asdict(config(run))
     wanted = dataclasses.asdict(settings)

@@ -435,6 +435,46 @@ def test_render_exports_and_draws_sheets(tmp_path: Path, capsys: pytest.CaptureF
     assert "expected a folder, a file, or both" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["train", "--data", "folder:none", "--run", "none/run"],
+        ["evaluate", "--weights", "none", "--on", "folder:none", "--out", "none/report"],
+        ["evaluate", "--weights", "none", "--out", "none/report"],
+        ["evaluate", "--run", "none/run"],
+        ["compare", "--losses", "none", "--out", "none/runs"],
+        ["compare", "--losses", "none", "--out", "none/runs/compare"],
+        ["compare", "--data", "lfw", "--folder", "none", "--run", "none/runs"],
+        ["export", "--weights", "none", "--out", "none/net.onnx"],
+        ["render", "--size", "7", "--out", "none/faces"],
+        ["render", "--size", "7", "--sheet", "none/sheet.png"],
+    ],
+    ids=" ".join,
+)
+def test_a_folder_that_is_to_hold_the_result_must_be_there(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What else is wrong would have shown first, had any work been done."""
+    monkeypatch.chdir(tmp_path)
+    assert run(*command) == 2
+    told = capsys.readouterr()
+    option, path = command[-2:]
+    parent = str(Path(path).parent)
+    expected = f"{option.removeprefix('--') if command[0] == 'train' else option}={path}: found no folder {parent}"
+    assert told.err == f"facelearn {command[0]}: error: {expected}, expected it to be there\n"
+    assert told.out == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_for_results_is_made_and_so_is_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert train(Path("runs/one"), epochs=1) == 0
+    assert run("evaluate", "--run", "runs/one", "--on", FEW, "--resamples", 0, "--out", "new") == 0
+    assert Path("new/report_synthetic.html").exists()
+    assert run("compare", "--losses", "softmax", "--seeds", 1, "--epochs", 1, "--out", "other", *SMALL) == 0
+    assert Path("other/comparison.csv").exists()
+
+
 def test_the_command_is_installed_under_its_name() -> None:
     import tomllib
 

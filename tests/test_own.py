@@ -309,6 +309,7 @@ def test_unusable_input_is_one_line_that_names_it(
     Path("same.csv").write_text("a.png,b.png,1\na.png,c.png,1\n")
     Path("wide.csv").write_text("a,b,1\na,b,c,1\n")
     Path("words.csv").write_text("score,same\nhigh,1\n0.2,0\n")
+    Path("lonely.csv").write_text("score,same\n0.5,1\n0.6,1\n0.2,0\n")
     Path("file").write_text("")
     net = ["--weights", "arcface"]
     for given, told in (
@@ -338,6 +339,7 @@ def test_unusable_input_is_one_line_that_names_it(
         (["--on", "embeddings:nowhere.npy"], "found no file nowhere.npy"),
         ([*net, "--on", "embeddings:ok.npy"], "--weights: found with --on embeddings, which does not use it"),
         (["--on", "scores:words.csv"], "words.csv: found no number in 1 rows, first 1"),
+        (["--on", "scores:lonely.csv"], "impostor pairs: found 1, expected 2 or more for curves and thresholds"),
         (["--on", "scores:noise.txt"], "noise.txt: found 1 fields and no head"),
         ([*net, "--on", f"folder:{faces}", "--out", "file/out"], "--out: cannot be written"),
         ([*net, "--on", f"folder:{faces}", "--resamples", "5"], "--resamples: found 5, expected 10 or more, or 0"),
@@ -364,10 +366,12 @@ def test_nothing_is_left_where_the_report_cannot_be_made(inside: Path, monkeypat
     def fail(*_: Any) -> str:
         raise ValueError("no")
 
-    pd.DataFrame({"score": [1, 2, 3], "same": [0, 1, 1]}).to_csv("s.csv", index=False)
-    monkeypatch.setattr(report, "html", fail)
-    assert run("evaluate", "--on", "scores:s.csv") == 2
-    assert list(Path("report").iterdir()) == []
+    pd.DataFrame({"score": [1, 2, 3, 0], "same": [0, 1, 1, 0]}).to_csv("s.csv", index=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(report, "html", fail)
+        assert run("evaluate", "--on", "scores:s.csv") == 2
+    assert not Path("report").exists()
+    assert run("evaluate", "--on", "scores:s.csv") == 0
 
 
 # ---- the report

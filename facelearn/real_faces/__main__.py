@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from facelearn.files import check_writable, write_whole
+from facelearn.files import check_folder, check_writable, write_whole
 from facelearn.real_faces import recipe
 from facelearn.training import best_device
 
@@ -64,6 +64,7 @@ def compare(arguments: list[str], name: str = PROGRAM) -> None:
     parser.add_argument("--device", help=DEVICE)
     parser.add_argument("--csv", type=Path, help="also write rows and tests to CSV and CSV with _tests in its name")
     options = parser.parse_args(arguments)
+    check_folder(options.run, "--run")
     if options.csv:
         check_writable(options.csv, "--csv")
     lines = compare_lfw(

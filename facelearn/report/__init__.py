@@ -53,6 +53,7 @@ def write(folder: Path, subject: Subject, result: VerificationResult, found: dic
     """`report_NAME.html`, three figures, `evaluation_NAME.csv` and, last, `evaluation_NAME.json`; returns the page."""
     found = {"name": subject.name, "measured": subject.told} | _named(found, subject)
     page, table = html(subject, result, found, language), _csv(found)  # all of it, before the first file
+    folder.mkdir(parents=True, exist_ok=True)
     for name, fig in pictures.draw(result, found, words("en")).items():  # figures in files are English, as everywhere
         figures.save_png(folder / "figures" / f"{name}_{subject.name}.png", fig)
     write_whole(folder / f"report_{subject.name}.html", page)

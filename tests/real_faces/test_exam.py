@@ -85,12 +85,12 @@ def test_command_writes_json_and_says_whom_it_dropped(
     assert main(["exam", "--pairs", "no.txt", "--images", images, "--train", str(train)]) == 1
 
 
-def test_the_exam_says_how_far_it_is_and_makes_the_folder_of_its_numbers(
+def test_the_exam_says_how_far_it_is_and_writes_its_numbers(
     train: Path, strangers: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("facelearn.real_faces.exam.Configuration", lambda: QUICK)
     given = ["exam", "--pairs", str(strangers / "pairs.txt"), "--images", str(strangers / "faces_aligned112.tar")]
-    out = tmp_path / "new" / "exam.json"
+    out = tmp_path / "exam.json"
     assert main([*given, "--train", str(train), "--out", str(out), "--seed", "3", "--device", "cpu"]) == 0
     told = capsys.readouterr()
     steps = ["reading", "training on 72 images of 24 people", "embedding 96", "descriptor daisy", "scoring"]
