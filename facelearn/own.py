@@ -399,9 +399,7 @@ def _read_parquet(path: Path) -> Rows:
     try:
         table = pd.read_parquet(path)
     except ImportError:
-        raise ValueError(
-            f"{path}: found no library that reads Parquet, expected pyarrow (pip install pyarrow)"
-        ) from None
+        raise ValueError(f"{path}: found no pyarrow; expected it (pip install 'facelearn[parquet]')") from None
     except Exception as error:  # pyarrow has its own kinds
         raise ValueError(f"{path}: found {_first_line(error)}, expected a whole Parquet file") from None
     table.columns = pd.Index([_plain(name) for name in table.columns])

@@ -167,7 +167,7 @@ KINDS = ("npy", "npz", "npz-any", "safetensors", "csv", "csv-bare", "csv-decimal
 @pytest.mark.parametrize("kind", KINDS)
 def test_embeddings_of_any_model(kind: str, inside: Path) -> None:
     if kind.startswith("parquet"):
-        pytest.importorskip("pyarrow")
+        pytest.importorskip("pyarrow", reason="needs the extra `parquet`")
     x, labels = rows()
     path = write_embeddings(kind, x, labels)
     more = ["--labels", "people.txt"] if kind == "npy" else []
@@ -193,7 +193,7 @@ def test_parquet_without_its_library_is_one_line(
     (inside / "mine.parquet").write_bytes(b"PAR1")
     assert run("evaluate", "--on", "embeddings:mine.parquet") == 2
     told = capsys.readouterr().err
-    assert "mine.parquet: found no library that reads Parquet, expected pyarrow (pip install pyarrow)" in told
+    assert "mine.parquet: found no pyarrow; expected it (pip install 'facelearn[parquet]')" in told
     assert told.count("\n") == 1
 
 
