@@ -56,6 +56,7 @@ examples:
   # one's own folder, a subfolder for each person; then fine-tune what came out, or train it for longer (a new cycle)
   facelearn train --data folder:people --size 32 --pk 8 4 --small repeat --mirror --loss arcface:scale=16 --run runs/own
   facelearn train --from runs/own --data folder:more --size 32 --lr 1e-3 --run runs/tuned
+  facelearn train --run runs/own --extend 8                                        # runs/own+8
 
   # harder, bigger, fewer faces
   facelearn train --data synthetic:identities=1000,size=48,difficulty=0.8,seed=7 --width 16 --dim 128 --run runs/big
@@ -200,7 +201,11 @@ def make_parser() -> argparse.ArgumentParser:
     train = _command(commands, "train", TRAIN, TRAIN_EXAMPLES.replace("{losses}", _losses()))
     train.add_argument("--run", "--run-folder", type=Path, required=True, metavar="FOLDER",
                        help="the run folder: made, or gone on with (under torchrun only --run-folder)")  # fmt: skip
-    train.add_argument("--resume", action="store_true", help="take all settings from the run folder, and go on")
+    going_on = train.add_mutually_exclusive_group()
+    going_on.add_argument("--resume", action="store_true", help="take all settings from the run folder, and go on")
+    going_on.add_argument("--extend", type=int, metavar="N",
+                          help="N more epochs of the finished run in --run, in a new folder RUN+N that starts from it, "
+                          "with its settings, its loss and a new cycle; of --from, in the folder --run")  # fmt: skip
     _training_options(train)
     evaluate = _command(commands, "evaluate", EVALUATE, EVALUATE_EXAMPLES)
     which = evaluate.add_mutually_exclusive_group()
@@ -355,12 +360,29 @@ def _train(options: argparse.Namespace) -> None:
         if differ:
             raise ValueError(f"{', '.join(differ)}: differ from the run in {options.run}; expected none with --resume")
         settings = stored
+    elif options.extend is not None:
+        options.run, settings = _extended(options, given)
     else:
         settings = runs.Settings(**given)
     how = {"progress": options.progress, "workers": options.workers, "device": options.device}
     records = runs.train(options.run, settings, say=_say, **how)
     if distributed.rank() == 0:
         print(f"{options.run}: {len(records)} epochs, loss {records[-1]['loss']:.4f}; model.safetensors holds the net")
+
+
+def _extended(options: argparse.Namespace, given: dict[str, Any]) -> tuple[Path, Any]:
+    """More epochs of a finished run: a run of the same settings that starts from it, its folder and its settings."""
+    from facelearn import runs
+
+    if options.epochs is not None:
+        raise ValueError(f"--epochs={options.epochs}: found with --extend, expected it to be left out")
+    old = Path(options.start or options.run)
+    runs.model_file(old)  # finished
+    stored = runs.config(old)
+    more = {"epochs": options.extend, "start": str(old), "seed": stored.seed + 1}  # not the same draws once more
+    folder = options.run if options.start else old.with_name(f"{old.name}+{options.extend}")
+    _say(f"{folder}: {options.extend} more epochs of {old} ({stored.epochs}), in a new cycle of the learning rate")
+    return folder, dataclasses.replace(stored, **(more | given))
 
 
 def _say(text: str) -> None:

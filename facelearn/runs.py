@@ -190,7 +190,7 @@ def train(
     names = getattr(data, "names", None)
     if start:
         start.into_net(net)
-        known = None if settings.class_parallel else start.into_loss(loss, classes, names, settings.data)
+        known = start.into_loss(loss, classes, names, settings.data)
     batches, augment = settings.batches, settings.augmentation
     seen = told(data, batches)
     if first:

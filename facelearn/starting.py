@@ -20,6 +20,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from facelearn.distributed import shards
+
 #: the file of a run that says who class 0, 1, ... is
 PEOPLE = "people.json"
 
@@ -99,11 +101,18 @@ class Start:
     def into_loss(self, loss: nn.Module, classes: int, people: list[str] | None, data: str) -> int | None:
         """Copy the rows of people who are known by name, for the rest the loss stays as it is; returns how many.
 
-        Without names people are the same where the set has the same words. None where there is nothing to copy, or
-        the people cannot be told, or the loss is another one.
+        Without names people are the same where the set has the same words. Where all are the same, and the loss has
+        the same tensors, it is copied whole, with its running state; of class weights that are shared out among
+        processes this one's. None where there is nothing to copy, or the people cannot be told, or the loss is another
+        one.
         """
         same_set = self.people is None and people is None and data == self.data
         if not self.loss or not (same_set or (self.people and people)):
+            return None
+        if (same_set or people == self.people) and (whole := self._of_rank(loss)):
+            loss.load_state_dict(whole)
+            return classes
+        if shards(loss):
             return None
         here: Sequence[Any] = range(classes) if same_set else people or []
         there = {name: row for row, name in enumerate(range(classes) if same_set else self.people or [])}
@@ -121,6 +130,13 @@ class Start:
                 )
                 copied = True
         return len(pairs) if copied else None
+
+    def _of_rank(self, loss: nn.Module) -> dict[str, Tensor]:
+        """The tensors of the loss, with this process's class weights; none where it has others, or other shapes."""
+        parts = {name: slice(s.first, s.first + s.size) for name, s in shards(loss).items()}
+        found = {name: value[parts[name]] if name in parts else value for name, value in self.loss.items()}
+        shapes = ({name: value.shape for name, value in state.items()} for state in (found, loss.state_dict()))
+        return found if next(shapes) == next(shapes) else {}
 
 
 def _few(names: Sequence[str], most: int = 3) -> str:

@@ -14,6 +14,7 @@ from torch import nn
 
 from facelearn import cli, losses, models, runs
 from facelearn.data import SyntheticFaces
+from facelearn.distributed import Shard
 from facelearn.starting import Start
 from facelearn.training import Mirror, ShiftAndGain
 
@@ -148,6 +149,53 @@ def test_a_finished_run_goes_on_in_a_new_cycle(tmp_path: Path, capsys: pytest.Ca
     other = ["--data", "synthetic:identities=4,images_per_identity=4,seed=4", "--eval-every", 0]
     assert run("train", "--run", tmp_path / "three", *other, *rest, "--from", tmp_path / "one") == 0
     assert "the net, and no class weights" in capsys.readouterr().out
+
+
+def test_more_epochs_are_a_run_that_starts_from_the_finished_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The thin spelling of --from: the same numbers to the bit; and the loss goes on where it was."""
+    monkeypatch.chdir(tmp_path)
+    words = ["--data", "synthetic:identities=4,images_per_identity=4,seed=3", "--eval-every", 0, "--batch-size", 8]
+    words += ["--width", 2, "--dim", 8, "--loss", "sphereface"]
+    assert run("train", "--run", "one", "--epochs", 3, *words) == 0
+    before = {path: path.read_bytes() for path in Path("one").rglob("*") if path.is_file()}
+    assert run("train", "--run", "long", "--from", "one", "--epochs", 2, "--seed", 1, *words) == 0
+    capsys.readouterr()
+    assert run("train", "--run", "one", "--extend", 2) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert told[0] == "one+2: 2 more epochs of one (3), in a new cycle of the learning rate"
+    assert "from one: the net, and class weights of 4 of 4 people" in told
+    assert {path: path.read_bytes() for path in before} == before
+    assert runs.config("one+2") == runs.config("long")
+    assert runs.config("one+2").start == "one"
+    extended, long = (load_file(f"{run}/checkpoint.safetensors") for run in ("one+2", "long"))
+    assert all(torch.equal(value, long[name]) for name, value in extended.items())
+    assert int(extended["loss.iteration"]) == 2 * 5
+    rates = [row["lr"] for row in json.loads(Path("one+2/metrics.json").read_text())]
+    assert rates[0] > rates[1]
+    assert run("train", "--from", "one", "--run", "other", "--extend", 2) == 0
+    assert all(torch.equal(value, long[name]) for name, value in load_file("other/checkpoint.safetensors").items())
+    assert run("train", "--run", "one", "--extend", 2) == 0  # there already
+    for given, message in (
+        (["--run", "none", "--extend", 2], "run: none holds no config.json"),
+        (["--run", "one", "--extend", 2, "--epochs", 3], "--epochs=3: found with --extend"),
+        (["--run", "one", "--extend", 0], "epochs: 0"),
+    ):
+        assert run("train", *given) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_class_weights_that_are_shared_out_go_to_their_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    old, new = losses.CurricularFace(4, 6), losses.CurricularFace(4, 6)
+    old.t.fill_(0.5)
+    new.weight = nn.Parameter(new.weight[4:].detach().clone())
+    monkeypatch.setattr("facelearn.starting.shards", lambda loss: {"weight": Shard(4, 4, 6)})
+    start = Start(Path("run"), {}, old.state_dict(), None, "synthetic")
+    assert start.into_loss(new, 6, None, "synthetic") == 6
+    assert torch.equal(new.weight, old.weight[4:])
+    assert new.t == 0.5
+    assert start.into_loss(new, 6, None, "synthetic:seed=2") is None
 
 
 def test_a_resumed_run_does_not_start_again(base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
