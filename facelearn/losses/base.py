@@ -53,6 +53,18 @@ class Common(TypedDict, total=False):
     dtype: torch.dtype | None
 
 
+class Labelled(Common, total=False):
+    """The keywords that a loss with classes hands on to `ClassLoss`."""
+
+    ignore_label: int | None
+
+
+class Scored(Labelled, total=False):
+    """Those that a loss with a score for every class hands on to `Classifier`."""
+
+    label_smoothing: float
+
+
 class Loss(nn.Module):
     """A loss called as `loss(embeddings, labels) -> scalar`.
 
@@ -303,29 +315,51 @@ class ClassLoss(Loss):
     Args:
         embedding_dim: d.
         num_classes: C, at least 2: with a single class there is nothing to tell apart.
+        ignore_label: samples of this label take no part: their value is 0, their gradient 0, no running state sees
+            them, and the mean is that over the others. Where no other is left the loss is 0 with gradients of 0
+            (torch's `cross_entropy(ignore_index=...)` gives NaN). To leave them out, an accelerator has to wait.
     """
 
     rules: ClassVar = {
         "embedding_dim": AT_LEAST_ONE,
         "num_classes": Rule(lambda v: v >= 2, "at least 2 classes to tell apart"),
+        "ignore_label": Rule(lambda v: v is None or type(v) is int, "a whole number, or None"),
     }
 
-    def __init__(self, embedding_dim: int, num_classes: int, **common: Unpack[Common]) -> None:
+    ignore_label: int | None = None
+
+    def __init__(
+        self, embedding_dim: int, num_classes: int, *, ignore_label: int | None = None, **common: Unpack[Common]
+    ) -> None:
         super().__init__(**common)
         self.embedding_dim = embedding_dim
         self.num_classes = num_classes
+        if ignore_label is not None:  # a setting that only shows where it is used
+            self.ignore_label = ignore_label
 
     def check(self, embeddings: Tensor, labels: Tensor) -> None:
         super().check(embeddings, labels)
         self.check_embeddings(embeddings)
         if self.looks_at_values(labels):
-            low, high = int(labels.min()), int(labels.max())
+            seen = labels if self.ignore_label is None else labels.where(labels != self.ignore_label, 0)
+            low, high = int(seen.min()), int(seen.max())
             if low < 0 or high >= self.num_classes:
-                sample = int(labels.argmin() if low < 0 else labels.argmax())
+                sample = int(seen.argmin() if low < 0 else seen.argmax())
                 found = low if low < 0 else high
                 raise ValueError(f"labels[{sample}]={found}: expected 0 <= label < num_classes={self.num_classes}")
 
-    def per_sample_or_nan(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+    def per_sample_or_nan(self, embeddings: Tensor, labels: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        if self.ignore_label is None:
+            return self.per_known_sample(embeddings, labels)
+        kept = labels != self.ignore_label  # (B,)
+        if not kept.any():
+            nothing = torch.stack([(0 * leaf).sum() for leaf in (embeddings, *self.parameters())]).sum()
+            return nothing.expand(len(labels)), kept.long()
+        losses = self.per_known_sample(embeddings[kept], labels[kept])
+        return losses.new_zeros(len(labels)).masked_scatter(kept, losses), kept.long()
+
+    def per_known_sample(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        """`per_sample`; where labels were not looked at, NaN for one without a class."""
         if self.looks_at_values(labels):
             return self.per_sample(embeddings, labels)
         known = labels.clamp(0, self.num_classes - 1)
@@ -353,7 +387,32 @@ class ClassLoss(Loss):
 
 
 class Classifier(ClassLoss):
-    """A loss with a score for every class: write `scores`, and `logits` follows."""
+    """A loss with a score for every class: write `scores`, and `logits` follows.
+
+    Args:
+        label_smoothing: ε, the share of every label that is spread evenly over all C classes. With the logits z that
+            the loss compares, margins included:
+
+                (1 - ε) (-log p_y) + ε / C Σ_j (-log p_j)  =  -log p_y + ε (z_y - Σ_j z_j / C),    p = softmax(z)
+
+            It is `torch.nn.functional.cross_entropy(z, y, label_smoothing=ε)` (Szegedy et al., "Rethinking the
+            Inception Architecture", CVPR 2016, arXiv 1512.00567, section 7).
+    """
+
+    rules: ClassVar = {"label_smoothing": SHARE}
+
+    label_smoothing: float = 0.0
+
+    def __init__(
+        self, embedding_dim: int, num_classes: int, *, label_smoothing: float = 0.0, **labelled: Unpack[Labelled]
+    ) -> None:
+        super().__init__(embedding_dim, num_classes, **labelled)
+        if label_smoothing:
+            self.label_smoothing = label_smoothing
+
+    def smoothed(self, losses: Tensor, target: Tensor, others: Tensor) -> Tensor:
+        """With label smoothing: from cross-entropies, target logits, and the sums of the other logits.  (B,) each"""
+        return losses + self.label_smoothing * (target - (target + others) / self.num_classes)
 
     def scores(self, embeddings: Tensor) -> Tensor:
         """Margin-free scores, computed in float32 or float64.  (B, d) -> (B, C)"""

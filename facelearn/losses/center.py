@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.distributed import ProcessGroup
 
-from facelearn.losses.base import SHARE, ClassLoss, Common
+from facelearn.losses.base import SHARE, ClassLoss, Labelled
 from facelearn.losses.derivatives import functional
 from facelearn.losses.parallel import same_everywhere
 
@@ -53,9 +53,9 @@ class Center(ClassLoss):
         *,
         alpha: float = 0.5,
         process_group: ProcessGroup | None = None,
-        **common: Unpack[Common],
+        **labelled: Unpack[Labelled],
     ) -> None:
-        super().__init__(embedding_dim, num_classes, **common)
+        super().__init__(embedding_dim, num_classes, **labelled)
         self.process_group = process_group
         self.alpha = alpha
         self.register_buffer("centers", torch.zeros(num_classes, embedding_dim, **self._made))

@@ -70,8 +70,8 @@ class CircleFace(MarginHead):
     def compare(
         self, x: Tensor, precise: Tensor, weight: Tensor, own: Tensor, rows: tuple[Tensor, ...]
     ) -> tuple[Tensor, ...]:
-        target_cos, rest, hardest, logit = super().compare(x, precise, weight, own, rows)
-        return target_cos, rest + self.correction_in_float64(rest.detach(), hardest, logit, precise, weight)
+        target_cos, rest, *sums, hardest, logit = super().compare(x, precise, weight, own, rows)
+        return target_cos, rest + self.correction_in_float64(rest.detach(), hardest, logit, precise, weight), *sums
 
     @torch.no_grad()
     def correction_in_float64(

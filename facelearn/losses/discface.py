@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from facelearn.losses.base import NOT_NEGATIVE, POSITIVE, Classifier, Common
+from facelearn.losses.base import NOT_NEGATIVE, POSITIVE, Classifier, Labelled, Rule
 from facelearn.losses.derivatives import transformed
 from facelearn.losses.margin import unit
 from facelearn.losses.parallel import add_up, shard, shared
@@ -29,7 +29,7 @@ class DiscFace(Classifier):
             it has one, is that of the whole.
         weight: λ.
         bound: b, the length v may have at most.
-        reduction, validate: see `Loss`; those of the base loss are not used.
+        ignore_label, reduction, validate: see `ClassLoss`; not those of the base loss (its label smoothing is used).
         device, dtype: of the whole, the base loss included; as that is, if not given.
 
     Example:
@@ -46,7 +46,11 @@ class DiscFace(Classifier):
     """
 
     no_weight_decay = ("xi",)
-    rules: ClassVar = {"weight": NOT_NEGATIVE, "bound": POSITIVE}
+    rules: ClassVar = {
+        "weight": NOT_NEGATIVE,
+        "bound": POSITIVE,
+        "label_smoothing": Rule(lambda v: v == 0, "0: the base loss has its own"),
+    }
 
     def __init__(
         self,
@@ -54,11 +58,11 @@ class DiscFace(Classifier):
         *,
         weight: float = 0.4,
         bound: float = 0.05,
-        **common: Unpack[Common],
+        **labelled: Unpack[Labelled],
     ) -> None:
         if not has_a_row_per_class(base_loss):
             raise ValueError(f"base_loss={type(base_loss).__name__}: expected a loss with one `weight` row per class")
-        super().__init__(base_loss.embedding_dim, base_loss.num_classes, **common)
+        super().__init__(base_loss.embedding_dim, base_loss.num_classes, **labelled)
         self.process_group = base_loss.process_group
         self.base_loss = base_loss
         self.weight = weight

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from facelearn.losses.base import POSITIVE, Classifier, Common
+from facelearn.losses.base import POSITIVE, Classifier, Scored
 from facelearn.losses.margin import cross_entropy, rest, unit
 
 
@@ -27,6 +27,7 @@ class L2Softmax(Classifier):
         alpha: α, the length of every embedding.
         learn_alpha: learn α, from `alpha` on.
         bias: learn b `(C,)`.
+        label_smoothing, ignore_label: see `Classifier` and `ClassLoss`.
         reduction, validate, device, dtype: see `Loss`.
 
     Example:
@@ -53,9 +54,9 @@ class L2Softmax(Classifier):
         alpha: float = 16.0,
         learn_alpha: bool = False,
         bias: bool = True,
-        **common: Unpack[Common],
+        **scored: Unpack[Scored],
     ) -> None:
-        super().__init__(embedding_dim, num_classes, **common)
+        super().__init__(embedding_dim, num_classes, **scored)
         self.check_setting("alpha", alpha)
         self.alpha = nn.Parameter(torch.tensor(float(alpha), **self._made)) if learn_alpha else alpha
         self.weight = nn.Parameter(torch.empty(num_classes, embedding_dim, **self._made))
@@ -73,4 +74,5 @@ class L2Softmax(Classifier):
     def per_sample(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         logits = self.scores(embeddings)  # (B, C)
         target = logits.gather(1, labels[:, None])[:, 0]  # (B,)
-        return cross_entropy(target, rest(logits, labels))
+        losses = cross_entropy(target, rest(logits, labels))
+        return self.smoothed(losses, target, logits.sum(1) - target) if self.label_smoothing else losses

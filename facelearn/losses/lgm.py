@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from facelearn.losses.base import NOT_NEGATIVE, Classifier, Common, one_of
+from facelearn.losses.base import NOT_NEGATIVE, Classifier, Scored, one_of
 from facelearn.losses.derivatives import transformed
 from facelearn.losses.margin import cross_entropy, rest
 
@@ -31,6 +31,7 @@ class LGM(Classifier):
         alpha: α, at least 0.
         likelihood_weight: λ.
         covariance: "diagonal" learns log Λ; "identity" fixes Λ = 1.
+        label_smoothing, ignore_label: see `Classifier` and `ClassLoss`.
         reduction, validate, device, dtype: see `Loss`.
 
     Example:
@@ -62,9 +63,9 @@ class LGM(Classifier):
         alpha: float = 0.3,
         likelihood_weight: float = 0.1,
         covariance: str = "diagonal",
-        **common: Unpack[Common],
+        **scored: Unpack[Scored],
     ) -> None:
-        super().__init__(embedding_dim, num_classes, **common)
+        super().__init__(embedding_dim, num_classes, **scored)
         self.alpha = alpha
         self.likelihood_weight = likelihood_weight
         self.covariance = covariance
@@ -96,7 +97,10 @@ class LGM(Classifier):
     def per_sample(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         distances, half_log_det = self.distances(embeddings), self.half_log_det()  # (B, C), (C,)
         own, own_log_det = distances.gather(1, labels[:, None])[:, 0], half_log_det[labels]  # (B,)
-        classification = cross_entropy(-(1 + self.alpha) * own - own_log_det, rest(-distances - half_log_det, labels))
+        target, logits = -(1 + self.alpha) * own - own_log_det, -distances - half_log_det
+        classification = cross_entropy(target, rest(logits, labels))
+        if self.label_smoothing:
+            classification = self.smoothed(classification, target, logits.sum(1) + own + own_log_det)
         return classification + self.likelihood_weight * (own + own_log_det)
 
     def scores(self, embeddings: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ infinite slope wherever ANY cosine reaches ±1, and 0 · ∞ = NaN then poisons 
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Unpack
+from typing import Any, ClassVar, Unpack
 
 import torch
 import torch.nn.functional as F
@@ -29,7 +29,7 @@ from torch.distributed import ProcessGroup
 from torch.nn.parallel import DistributedDataParallel
 
 from facelearn.losses import tiles
-from facelearn.losses.base import AT_LEAST_ONE, POSITIVE, Classifier, Common, Rule
+from facelearn.losses.base import AT_LEAST_ONE, POSITIVE, Classifier, Rule, Scored
 from facelearn.losses.derivatives import transformed
 from facelearn.losses.parallel import GatherSamples, everywhere, gather_columns, shard
 from facelearn.losses.sampling import sample_classes
@@ -38,7 +38,7 @@ from facelearn.losses.sampling import sample_classes
 BEYOND_PI = ("mm", "plain", "clip", "linear")
 
 
-class Frame(Common, total=False):
+class Frame(Scored, total=False):
     """The keywords that every head hands on to `MarginHead`."""
 
     tile: str | int | None
@@ -61,6 +61,7 @@ class MarginHead(Classifier):
             gradient of `weight` is sparse: the optimiser needs `touched_rows_only`, clipping goes as `sampling.py`
             says, and DistributedDataParallel refuses it (a `process_group` does not). `eval()` and `logits` use all
             classes.
+        label_smoothing, ignore_label: see `Classifier` and `ClassLoss`; no smoothing with a `sample_rate` below 1.
         reduction, validate, device, dtype: see `Loss`.
 
     A zero embedding has no direction: its cosines are all 0, its gradient that of an embedding of norm 1.
@@ -88,9 +89,9 @@ class MarginHead(Classifier):
         tile: str | int | None = "auto",
         process_group: ProcessGroup | None = None,
         sample_rate: float = 1.0,
-        **common: Unpack[Common],
+        **scored: Unpack[Scored],
     ) -> None:
-        super().__init__(embedding_dim, num_classes, **common)
+        super().__init__(embedding_dim, num_classes, **scored)
         self.process_group = process_group
         self.scale = scale
         self.num_subcenters = num_subcenters
@@ -99,6 +100,12 @@ class MarginHead(Classifier):
         self.first_class, end = shard(num_classes, process_group)
         self.weight = nn.Parameter(torch.empty((end - self.first_class) * num_subcenters, embedding_dim, **self._made))
         self.reset_parameters()
+
+    def check_setting(self, name: str, value: Any) -> None:
+        super().check_setting(name, value)
+        both = {"label_smoothing": self.label_smoothing, "sample_rate": vars(self).get("sample_rate", 1), name: value}
+        if both["label_smoothing"] and both["sample_rate"] < 1:
+            raise ValueError(f"label_smoothing={both['label_smoothing']}: expected 0 with a sample_rate below 1")
 
     def reset_parameters(self) -> None:
         """Directions uniform on the sphere, norms close to 1. Ranks that share a seed still draw different weights."""
@@ -131,14 +138,26 @@ class MarginHead(Classifier):
 
     # --- what stays -----------------------------------------------------------------------------------------------
 
+    def logits_and_terms(
+        self, cos: Tensor, target_cos: Tensor, rows: tuple[Tensor, ...]
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """The other logits, and what is to be summed over j ≠ y: `row_sums`, then, to smooth labels, those logits.
+
+        (B, n), (B, 1) -> (B, n) each
+        """
+        logits = self.scale * self.others(cos, target_cos, rows)
+        return logits, (*self.row_sums(cos, target_cos), *([logits] if self.label_smoothing else []))
+
     def per_sample(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         x, precise = unit(embeddings), unit(most_precise(embeddings.detach()))  # (B, d)
         weight, own = self.classes(labels)  # (n·K, d), (B,)
         exact = self.target_cosine_in_float64(precise, weight, own)  # (B,)
         rows = self.observed_rows(embeddings, exact)
         target_cos, rest, *sums = self.compare(x, precise, weight, own, rows)  # (B,) each
-        target = self.target(with_value(target_cos, exact), (*rows, *sums))  # (B,)
-        return cross_entropy(self.scale * target, rest).to(embeddings.dtype)
+        others = sums.pop() if self.label_smoothing else None
+        target = self.scale * self.target(with_value(target_cos, exact), (*rows, *sums))  # (B,)
+        losses = cross_entropy(target, rest)
+        return (losses if others is None else self.smoothed(losses, target, others)).to(embeddings.dtype)
 
     def classes(self, labels: Tensor) -> tuple[Tensor, Tensor]:
         """The weights of the n classes to compare with, and each sample's class as a number from 0 to n - 1.
@@ -164,7 +183,7 @@ class MarginHead(Classifier):
     def compare(
         self, x: Tensor, precise: Tensor, weight: Tensor, own: Tensor, rows: tuple[Tensor, ...]
     ) -> tuple[Tensor, ...]:
-        """cos θ_y, `rest` and the sums of `row_sums`, (B,) each; from the whole (B, C) matrix, or tile by tile.
+        """cos θ_y, `rest` and the sums of `logits_and_terms`, (B,) each; from the whole (B, C) matrix, or tile by tile.
 
         Args:
             x, precise: unit embeddings, and the same in float64 for who has to correct something.
@@ -239,8 +258,8 @@ def dense(head: MarginHead, x: Tensor, weight: Tensor, labels: Tensor, rows: tup
     own = labels[:, None]
     target_cos = cos.gather(1, own)  # (B, 1)
     target_cos = with_value(target_cos, target_cos.clamp(-1, 1))  # a rounding beyond 1 must not cost the gradient
-    logits = head.scale * head.others(cos, target_cos, tuple(row[:, None] for row in rows))  # (B, C)
-    sums = (term.scatter(1, own, 0.0).sum(1) for term in head.row_sums(cos, target_cos))
+    logits, terms = head.logits_and_terms(cos, target_cos, tuple(row[:, None] for row in rows))  # (B, C) each
+    sums = (term.scatter(1, own, 0.0).sum(1) for term in terms)
     kept = logits.detach().scatter(1, own, -torch.inf).max(1)[::-1] if head.keeps_hardest else ()
     return target_cos[:, 0], rest(logits, labels), *sums, *kept
 

@@ -14,8 +14,9 @@ of all.
 
 All other losses, and heads without a group, are means over samples. Put such a loss into DistributedDataParallel, as
 you do with the net: the mean of the ranks' gradients is then the gradient of the whole batch, since batches are equally
-long (with `reduction="sum"` it is 1/W of that). A head's t, μ, σ, however, are then those of rank 0's batches alone;
-and a head with `sample_rate` < 1 cannot be put there, since its gradient is sparse.
+long (with `reduction="sum"` it is 1/W of that; with `ignore_label` only where each keeps as many). A head's t, μ, σ,
+however, are then those of rank 0's batches alone; and a head with `sample_rate` < 1 cannot be put there, since its
+gradient is sparse.
 
 With a group the loss is that of the batches of all ranks, the same number on every rank; `"none"` gives each rank the
 values of its own samples. DistributedDataParallel divides the gradients of the net by W; so the gradient to the

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from facelearn.losses.base import Classifier, Common
+from facelearn.losses.base import Classifier, Scored
 from facelearn.losses.margin import cross_entropy, rest
 
 
@@ -25,6 +25,7 @@ class Softmax(Classifier):
     Args:
         embedding_dim, num_classes: d and C.
         bias: learn b `(C,)`.
+        label_smoothing, ignore_label: see `Classifier` and `ClassLoss`.
         reduction, validate, device, dtype: see `Loss`.
 
     Example:
@@ -49,9 +50,9 @@ class Softmax(Classifier):
         num_classes: int,
         *,
         bias: bool = True,
-        **common: Unpack[Common],
+        **scored: Unpack[Scored],
     ) -> None:
-        super().__init__(embedding_dim, num_classes, **common)
+        super().__init__(embedding_dim, num_classes, **scored)
         self.weight = nn.Parameter(torch.empty(num_classes, embedding_dim, **self._made))
         self.bias = nn.Parameter(torch.zeros(num_classes, **self._made)) if bias else None
         self.reset_parameters()
@@ -64,7 +65,8 @@ class Softmax(Classifier):
     def per_sample(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         logits = self.scores(embeddings)  # (B, C)
         target = logits.gather(1, labels[:, None])[:, 0]  # (B,)
-        return cross_entropy(target, rest(logits, labels))
+        losses = cross_entropy(target, rest(logits, labels))
+        return self.smoothed(losses, target, logits.sum(1) - target) if self.label_smoothing else losses
 
     def scores(self, embeddings: Tensor) -> Tensor:
         return F.linear(embeddings, self.weight, self.bias)  # (B, C)

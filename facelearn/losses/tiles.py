@@ -67,9 +67,10 @@ class TargetAndRest(torch.autograd.Function):
             if ctx.kept is not None:
                 ctx.kept.append(cos)
             cos = head.pool(cos)  # (B, n)
-            logits = tile.put(head.scale * head.others(cos, columns[0], tuple(columns[1:])), -torch.inf)
-            terms = [tile.put(term.clone(), 0.0).sum(1) for term in head.row_sums(cos, columns[0])]
-            sums = [a + b for a, b in zip(sums, terms, strict=True)] if sums else terms
+            logits, terms = head.logits_and_terms(cos, columns[0], tuple(columns[1:]))
+            summed = [tile.put(term.clone(), 0.0).sum(1) for term in terms]
+            logits = tile.put(logits, -torch.inf)
+            sums = [a + b for a, b in zip(sums, summed, strict=True)] if sums else summed
             if head.keeps_hardest:
                 best = logits.max(1, keepdim=True)
                 hardest = torch.where(best.values > top, best.indices + tile.low, hardest[:, None])[:, 0]
@@ -104,11 +105,10 @@ class TargetAndRest(torch.autograd.Function):
             leaves = [v.detach().requires_grad_() for v in (cos, *(v[:, None] for v in (target_cos, *rows)))]
             with torch.enable_grad():
                 pooled = head.pool(leaves[0])
-                logits = head.scale * head.others(pooled, leaves[1], tuple(leaves[2:]))
-                outputs = [logits, *head.row_sums(pooled, leaves[1])]
+                logits, terms = head.logits_and_terms(pooled, leaves[1], tuple(leaves[2:]))
             share = tile.put(logits.detach().sub_(rest[:, None]).exp_().mul_(d_rest[:, None]), 0.0)  # of ∂L/∂z
             weights = [share, *(tile.put(d[:, None].expand_as(share).clone(), 0.0) for d in d_sums)]
-            pairs = [(o, w) for o, w in zip(outputs, weights, strict=True) if o.requires_grad]
+            pairs = [(o, w) for o, w in zip((logits, *terms), weights, strict=True) if o.requires_grad]
             G, *d_tile = torch.autograd.grad([o for o, _ in pairs], leaves, [w for _, w in pairs], allow_unused=True)
             for d, more in zip(d_columns, d_tile, strict=True):
                 if more is not None:

@@ -97,6 +97,27 @@ def check_reductions(group: dist.ProcessGroup) -> None:
         close(parallel.weight.grad, head.weight.grad[first:end])
 
 
+def check_smoothed_and_ignored_labels(group: dist.ProcessGroup) -> None:
+    """The mean is that over what all ranks keep, where one of them keeps nothing, or all."""
+    mine = slice(group.rank() * B, (group.rank() + 1) * B)
+    for stem in HEADS:
+        for ignored, reduction in (((0, 3), "mean"), (range(B), "mean"), (range(B), "none"), (range(2 * B), "mean")):
+            head, x, y = one_process(stem, reduction)
+            y[list(ignored)] = -1
+            for_both = {"label_smoothing": 0.3, "ignore_label": -1}
+            parallel = share_of(head, group, stem, reduction=reduction, **for_both)
+            vars(head).update(for_both)
+            a, b = x.clone().requires_grad_(), x[mine].clone().requires_grad_()
+            want, got = head(a, y), parallel(b, y[mine])
+            want.mean().backward(), got.mean().backward()
+            close(got.detach(), want.detach()[mine] if reduction == "none" else want.detach())
+            close(b.grad, WORLD * a.grad[mine])
+            first, end = (end * head.num_subcenters for end in shard(C, group))
+            close(parallel.weight.grad, head.weight.grad[first:end])
+            for name, buffer in head.named_buffers():
+                close(parallel.get_buffer(name).double(), buffer.double())
+
+
 def check_discface(group: dist.ProcessGroup) -> None:
     """A class-parallel base loss; ξ is on every rank, with the whole gradient."""
     mine = slice(group.rank() * B, (group.rank() + 1) * B)
@@ -478,7 +499,8 @@ class Marked(torch.autograd.Function):
 
 
 CHECKS = [
-    check_heads, check_reductions, check_discface, check_training_under_ddp, check_errors_on_all_ranks,
+    check_heads, check_reductions, check_smoothed_and_ignored_labels, check_discface, check_training_under_ddp,
+    check_errors_on_all_ranks,
     check_shards_start_differently_and_margins_alike, check_sampled_classes, check_pair_losses,
     check_every_rank_takes_its_own_anchors,
     check_pair_losses_under_ddp, check_joint_with_center_and_ring, check_plain_ddp, check_loss_parallel,
