@@ -64,7 +64,7 @@ protocol: setup       ## settings of every loss and the table that compares them
 
 assets: setup         ## draw the stored pictures and animations again  [CHAPTER=12]
 	$(PY) tools/assets.py $(CHAPTER)
-	$(if $(CHAPTER),,$(PY) tools/readme_picture.py)
+	$(if $(CHAPTER),,$(PY) tools/readme_picture.py && $(PY) tools/report_picture.py)
 
 site: setup           ## the HTML site in both languages, into _site/
 	$(PY) tools/site.py

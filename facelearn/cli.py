@@ -533,18 +533,20 @@ def _own_subject(
     from facelearn import report
 
     def picture(item: int) -> Any:
-        if data is not None and data.images is not None:
+        if here:
             return data.picture(item)
         from facelearn.data.files import open_image
 
         file = options.images / items[item]
         return open_image(file.read_bytes(), str(file)) if file.is_file() else None
 
-    seen = options.pictures and bool(items) and (options.images or (data is not None and data.images is not None))
+    here = data is not None and data.images is not None
+    seen = options.pictures and (here or bool(options.images and any((options.images / i).is_file() for i in items)))
     source = options.run or options.weights
     told = f"{source} · {options.on}" if source else options.on
     people = [] if data is None or data.labels is None else [data.people[label] for label in data.labels]
-    notes = notes | ({"pictures": {}} if seen else {})
+    counted = data is not None and items == [str(i) for i in range(len(items))]
+    notes = notes | ({"rows": {}} if counted else {}) | ({"pictures": {}} if seen else {})
     return report.Subject(name, told, items, people, picture if seen else None, notes)
 
 

@@ -229,6 +229,13 @@ def _worst(result: VerificationResult, same: bool, count: int = 10) -> list[dict
     return rows
 
 
+def roc_to_draw(result: VerificationResult | AllPairsResult, count: int = 500) -> tuple[np.ndarray, np.ndarray]:
+    """FAR and TAR for a logarithmic axis, at most so many points of what may be millions."""
+    far, tar, _ = result.roc
+    chosen = np.searchsorted(far, np.geomspace(1 / result.num_impostor, 1, count), side="right") - 1
+    return far[chosen], tar[chosen]
+
+
 def table(measured: dict[str, Any]) -> str:
     """The numbers as lines to read."""
     lines = [f"{measured['genuine']:,} genuine + {measured['impostor']:,} impostor pairs"]
@@ -253,9 +260,7 @@ def write_evaluation(
     folder.mkdir(parents=True, exist_ok=True)
     figures.use_style()
     fig, ax = plt.subplots()
-    far, tar, _ = result.roc
-    shown = np.searchsorted(far, np.geomspace(1 / result.num_impostor, 1, 500), side="right") - 1  # of millions
-    ax.plot(far[shown], tar[shown], color=figures.colour("arcface"))
+    ax.plot(*roc_to_draw(result), color=figures.colour("arcface"))
     ax.set(xscale="log", xlim=(1 / result.num_impostor, 1), ylim=(0, 1.01), xlabel="false accept rate",
            ylabel="true accept rate", title=f"ROC on {name}, EER {result.eer:.2%}")  # fmt: skip
     figures.save_png(folder / "figures" / f"roc_{name}.png", fig)

@@ -18,7 +18,7 @@ import dataclasses
 import json
 import os
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ from facelearn.measuring import evaluate, numbers, write_evaluation
 from facelearn.models import net_from
 from facelearn.nets import load_net, save_net
 from facelearn.recipe import Recipe
-from facelearn.starting import PEOPLE, Start
+from facelearn.starting import PEOPLE, Start, listed
 from facelearn.training import Augment, Mirror, ShiftAndGain, best_device, embed, fit, seed_everything
 from facelearn.verification import all_pairs, evaluate_pairs
 
@@ -120,22 +120,18 @@ def told(data: Any, batches: PKBatches | None) -> str:
     if gaps := int(labels.max()) + 1 - len(classes):
         lines[0] += f"; {gaps:,} classes without an image"
     if others := getattr(data, "passed_over", ()):
-        lines.append(f"passed over: {_listed(others)}")
+        lines.append(f"passed over: {listed(others)}")
     wanted = batches.images_per_identity if batches else 0
     few = torch.stack([classes, sizes], 1)[sizes < wanted].tolist()
     if batches and few:
         names = getattr(data, "names", None)
-        who = _listed([f"{names[c] if names else f'person {c}'} ({n})" for c, n in few])
+        who = listed([f"{names[c] if names else f'person {c}'} ({n})" for c, n in few])
         if batches.small == "error":
             expected = "expected --small repeat or --small drop, or fewer of each in --pk"
             raise ValueError(f"pk: {wanted} images of each person; {len(few):,} have fewer: {who}; {expected}")
         left = [n for _, n in few if batches.small == "drop" or n == 1]
         lines.append(f"fewer than {wanted} images: {who}; {len(left):,} left out, {len(few) - len(left):,} repeated")
     return "\n".join(lines)
-
-
-def _listed(things: Sequence[str], most: int = 5) -> str:
-    return ", ".join(things[:most]) + (f" and {len(things) - most:,} more" if len(things) > most else "")
 
 
 def net_words(settings: Settings, channels: int, size: int) -> dict[str, Any]:

@@ -94,7 +94,7 @@ class Start:
             "of another shape": shapes,
         }
         if any(wrong.values()):
-            told = "; ".join(f"{len(v)} {kind} ({_few(v)})" for kind, v in wrong.items() if v)
+            told = "; ".join(f"{len(v)} {kind} ({listed(v, 3)})" for kind, v in wrong.items() if v)
             raise ValueError(f"from: {self.path} is of another net than this {type(net).__name__}: {told}")
         net.load_state_dict({name: self.net.get(name, value) for name, value in own.items()})
 
@@ -139,5 +139,5 @@ class Start:
         return found if next(shapes) == next(shapes) else {}
 
 
-def _few(names: Sequence[str], most: int = 3) -> str:
-    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
+def listed(things: Sequence[str], most: int = 5) -> str:
+    return ", ".join(things[:most]) + (f" and {len(things) - most:,} more" if len(things) > most else "")

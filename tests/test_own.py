@@ -487,11 +487,34 @@ def test_names_from_outside_are_text_and_pictures_can_be_left_out(faces: Path, i
     assert run("evaluate", "--on", "embeddings:mine.npz", "--resamples", 0) == 0
     source = (inside / "report" / REPORT.format("mine")).read_text()
     assert "<b>" not in source
+    assert "counted from 0" not in source
     assert "No intervals were asked for." in source
     words = ["--weights", "arcface", "--on", f"folder:{faces}", "--resamples", 0, "--no-pictures"]
     assert run("evaluate", *words) == 0
     html = BeautifulSoup((inside / "report" / REPORT.format("faces")).read_text(), "html.parser")
     assert len(html.select("img")) == 3
+
+
+def test_the_notice_on_pictures_stands_where_there_are_some(faces: Path, inside: Path) -> None:
+    files = [str(file.relative_to(faces)) for file in sorted(faces.glob("*/*.png"))[:6]]
+    for name, images in (("there", files), ("elsewhere", [f"x/{file}" for file in files])):
+        pairs = pd.DataFrame({"first": images[:-1], "second": images[1:], "score": range(5), "same": [1, 1, 1, 0, 0]})
+        pairs.to_csv(f"{name}.csv", index=False)
+        assert run("evaluate", "--on", f"scores:{name}.csv", "--images", faces) == 0
+        html = BeautifulSoup((inside / "report" / REPORT.format(name)).read_text(), "html.parser")
+        assert ("This page holds pictures" in html.text) == (name == "there")
+        assert len(html.select("td img")) == (10 if name == "there" else 0)
+        assert [code.text for code in html.select("code")] == (["--no-pictures"] if name == "there" else [])
+
+
+def test_rows_without_a_name_are_counted_as_a_list_counts_them(inside: Path) -> None:
+    x, labels = rows(people=4, each=2)
+    np.savez("mine.npz", embeddings=x, labels=labels)
+    for language, told, row in (("en", "counted from 0", "row 1 ·"), ("zh", "从 0 数起", "第 1 行 ·")):
+        assert run("evaluate", "--on", "embeddings:mine.npz", "--language", language) == 0
+        page = (inside / "report" / REPORT.format("mine")).read_text()
+        assert told in page
+        assert row in page
 
 
 def test_a_perfect_and_a_reversed_list_have_a_report(inside: Path) -> None:

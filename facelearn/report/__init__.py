@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import io
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -18,7 +19,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from PIL import Image
 
 from facelearn import __version__, figures
@@ -171,7 +172,12 @@ def _mind(subject: Subject, found: dict[str, Any], say: dict[str, str]) -> list[
     elif people < FEW_PEOPLE:
         mind["few"] = {"people": people}
     mind["threshold"] = {}
-    return [say[f"mind_{name}"].format(**values) for name, values in mind.items()]
+    return [_options_whole(say[f"mind_{name}"].format(**values)) for name, values in mind.items()]
+
+
+def _options_whole(sentence: str) -> Markup:
+    """`--no-pictures` on one line."""
+    return Markup(re.sub(r"--[\w-]+", r"<code>\g<0></code>", str(escape(sentence))))
 
 
 def _point(point: dict[str, Any], say: dict[str, str]) -> dict[str, Any]:
@@ -209,19 +215,23 @@ def _worst(kind: str, subject: Subject, found: dict[str, Any], say: dict[str, st
     rows = []
     for row in found[f"false_{kind}"]:
         if "items" in row:
-            sides = [{"name": _with_person(row, side), "source": _thumbnail(subject, item)}
+            sides = [{"name": _with_person(row, side, item, say), "source": _thumbnail(subject, item)}
                      for side, item in zip(("first", "second"), row["items"], strict=True)]  # fmt: skip
         else:
             sides = [{"name": say["row"].format(number=row["pair"] + 1), "source": ""}]
+        for side in sides:  # where a long name may break
+            side["shown"] = escape(side["name"]).replace("/", Markup("/<wbr>"))
         score = "−" if row["score"] is None else f"{row['score']:.4f}"
         rows.append({"sides": sides, "score": score, "wrong": row["wrong"]})
     return {"id": kind, "name": say[kind], "told": say[f"{kind}_told"], "rows": rows,
             "named": all(len(row["sides"]) == 2 for row in rows)}  # fmt: skip
 
 
-def _with_person(row: dict[str, Any], side: str) -> str:
+def _with_person(row: dict[str, Any], side: str, item: int, say: dict[str, str]) -> str:
     """An item's name, and whose it is where the name does not say so."""
     name, person = row[side], row.get(f"{side}_person", "")
+    if name == str(item):
+        return f"{say['row_from_0'].format(number=name)} · {person}".removesuffix(" · ")
     return name if person in name else f"{name} · {person}"
 
 
@@ -244,4 +254,6 @@ def _made(found: dict[str, Any], say: dict[str, str]) -> list[str]:
     made = []
     if found["interval"] is not None:
         made.append(say["made_people"].format(resamples=found["interval"]["resamples"], people=found["people"]))
+        if any(cell["value"] in (0, 1) for cell in (*found["numbers"].values(), *found["curve"])):
+            made.append(say["made_exact"])
     return [*made, say["made_ties"], say["made_by"].format(version=__version__)]

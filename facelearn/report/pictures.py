@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from scipy.stats import norm
 
 from facelearn import figures
+from facelearn.measuring import roc_to_draw
 from facelearn.verification import VerificationResult
 
 SIZE = (5.2, 3.8)  # small enough for a phone to show its letters
@@ -47,7 +48,7 @@ def svg(fig: Figure) -> bytes:
 
 
 def _roc(ax: Axes, result: VerificationResult, found: dict[str, Any], say: Say) -> None:
-    far, tar = _shown(result)
+    far, tar = roc_to_draw(result)
     ax.plot(far, tar, color=figures.BLUE)
     if "low" in found["curve"][0]:
         ax.fill_between(*_band(found), color=figures.BLUE, alpha=0.2, linewidth=0)
@@ -57,7 +58,7 @@ def _roc(ax: Axes, result: VerificationResult, found: dict[str, Any], say: Say) 
 
 
 def _det(ax: Axes, result: VerificationResult, found: dict[str, Any], say: Say) -> None:
-    far, tar = _shown(result)
+    far, tar = roc_to_draw(result)
     figures.det(ax, far, 1 - tar, color=figures.BLUE)
     least = min(1 / result.num_impostor, 1 / result.num_genuine)
     if "low" in found["curve"][0]:
@@ -90,19 +91,13 @@ def _scores(ax: Axes, result: VerificationResult, found: dict[str, Any], say: Sa
         ax.stairs(density, edges, color=shade, linewidth=1.5)
     ax.axvline(result.eer_threshold, color="#333333", linewidth=1.2, linestyle="--", label=say["at_eer"])
     ax.set(xlabel=say["score_axis"], ylabel=say["density_axis"], ylim=(0, 1.35 * ax.get_ylim()[1]))
-    ax.legend(loc="upper center", ncols=2, fontsize=9)
+    legend = ax.legend(loc="upper center", ncols=2, fontsize=9, frameon=True, framealpha=1)  # over the dashed line
+    legend.get_frame().set(facecolor="white", linewidth=0)
 
 
 PICTURES: dict[str, Callable[[Axes, VerificationResult, dict[str, Any], Say], None]] = {
     "roc": _roc, "det": _det, "scores": _scores,
 }  # fmt: skip
-
-
-def _shown(result: VerificationResult, count: int = 500) -> tuple[np.ndarray, np.ndarray]:
-    """Points of the ROC for a logarithmic axis, at most so many of what may be millions."""
-    far, tar, _ = result.roc
-    chosen = np.searchsorted(far, np.geomspace(1 / result.num_impostor, 1, count), side="right") - 1
-    return far[chosen], tar[chosen]
 
 
 def _band(found: dict[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
