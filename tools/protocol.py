@@ -1,11 +1,11 @@
-"""The synthetic protocol from end to end: search, chosen settings, finals, and the page with the tables.
+"""The synthetic protocol from end to end: search, chosen settings and rates, finals, and the page with the tables.
 
     python tools/protocol.py [--jobs 2]  # does what is missing and writes what follows from it
     python tools/protocol.py --page      # settings and page from the stored tables; trains nothing
 
-`course/experiments/protocol.py` says what is run. Each finished run goes at once into `course/results/search.csv` or
-`course/results/protocol.csv`, so that the same command goes on where it was stopped; `course/settings.json` and the
-tables of `course/{en,zh}/protocol.md` are made from these two.
+`course/experiments/protocol.py` says what is run. Each finished run goes at once into `search.csv`, `search_rates.csv`,
+`protocol.csv` (all at one rate) or `protocol_rates.csv` (each at its own) of `course/results`, so that the same command
+goes on where it was stopped; `course/settings.json` and the tables of `course/{en,zh}/protocol.md` are made from these.
 """
 
 from __future__ import annotations
@@ -121,8 +121,8 @@ def check(table: Path, jobs: Iterable[Job]) -> None:
 # ---- what follows from the tables -----------------------------------------------------------------------------------
 
 
-def settings_file(search: Path) -> str:
-    """The chosen recipes with where they come from, as JSON. `Failed` while the search is not complete."""
+def chosen_settings(search: Path) -> dict[str, Any]:
+    """The chosen recipe of each loss. `Failed` while the search is not complete."""
     import pandas as pd
 
     protocol = experiment()
@@ -131,19 +131,45 @@ def settings_file(search: Path) -> str:
         raise Failed(
             f"{search.name}: found no settings of {', '.join(missing)}, expected all: run the search to its end"
         )
+    return chosen
+
+
+def tried(results: Path) -> pd.DataFrame:
+    """The search and what there is of the rates: one table."""
+    import pandas as pd
+
+    return pd.concat(
+        [read(table) for table in (results / "search.csv", results / "search_rates.csv") if table.is_file()]
+    )
+
+
+def chosen_rates(results: Path, chosen: dict[str, Any]) -> dict[str, Any]:
+    """The chosen recipe of each loss with its rate. `Failed` while not all rates were tried."""
+    best = experiment().best_rates(chosen, tried(results))
+    if missing := [loss for loss in chosen if loss not in best]:
+        raise Failed(f"search_rates.csv: found not all rates of {', '.join(missing)}, expected all: run without --page")
+    return best
+
+
+def settings_file(results: Path) -> str:
+    """The chosen recipes and rates with where they come from, as JSON. `Failed` while a search is not complete."""
+    protocol, search, rates = experiment(), results / "search.csv", results / "search_rates.csv"
+    chosen = chosen_settings(search)
+    best = chosen_rates(results, chosen)
     note = "made by tools/protocol.py, not by hand; experiments/protocol.py reads and explains it"
-    digest = hashlib.sha256(search.read_bytes()).hexdigest()
-    made = {"note": note, "search_sha256": digest, **protocol.SETTINGS, "losses": chosen}
-    return json.dumps(made, indent=2) + "\n"
+    digests = {f"{table.stem}_sha256": hashlib.sha256(table.read_bytes()).hexdigest() for table in (search, rates)}
+    own = {"losses": chosen, "rates": {loss: recipe["lr"] for loss, recipe in best.items()}}
+    return json.dumps({"note": note, **digests, **protocol.SETTINGS, **own}, indent=2) + "\n"
 
 
 def write_settings(course: Path) -> dict[str, Any]:
-    """Write `settings.json`; returns the chosen recipes."""
+    """Write `settings.json`; returns the chosen recipes, with their rates."""
     from facelearn.files import write_whole
 
-    text = settings_file(course / "results" / "search.csv")
+    text = settings_file(course / "results")
     write_whole(course / "settings.json", text.encode())
-    return json.loads(text)["losses"]
+    made = json.loads(text)
+    return {loss: {**recipe, "lr": made["rates"][loss]} for loss, recipe in made["losses"].items()}
 
 
 def write_pages(course: Path) -> None:
@@ -164,14 +190,23 @@ def main(arguments: list[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     os.environ.update(ENVIRONMENT)
     protocol, results = experiment(), args.course / "results"
+    search, rates, finals = (results / name for name in ("search.csv", "search_rates.csv", "protocol.csv"))
+    own = results / "protocol_rates.csv"
     try:
         if not args.page:
-            fill(results / "search.csv", protocol.search(), args.jobs)
-        check(results / "search.csv", protocol.search())
-        chosen = write_settings(args.course)
+            fill(search, protocol.search(), args.jobs)
+        check(search, protocol.search())
+        settings = chosen_settings(search)
         if not args.page:
-            fill(results / "protocol.csv", protocol.finals(chosen), args.jobs)
-        check(results / "protocol.csv", protocol.finals(chosen))
+            for _ in range(2):  # the second time what lies one step beyond
+                fill(rates, protocol.rates(settings, tried(results)), args.jobs)
+        check(rates, protocol.rates(settings, tried(results)))
+        chosen = write_settings(args.course)
+        for table, recipes in ((finals, settings), (own, chosen)):
+            if not args.page:
+                fill(table, protocol.finals(recipes), args.jobs)
+            if table.is_file():
+                check(table, protocol.finals(recipes))
     except KeyboardInterrupt:
         print("stopped; finished runs are kept, the same command goes on", file=sys.stderr)
         return 130

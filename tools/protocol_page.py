@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
-from scipy.stats import t
+from scipy.stats import spearmanr, t
 
 from tools.chapters import Failed
 
 LANGUAGES = ("en", "zh")
 BASES = ("softmax", "normface")
+ONE = 4e-3  # the rate of the chapters
 LEVEL = 0.95
 MARKED = re.compile(r"(<!-- protocol:(\w+) -->\n).*?(<!-- /protocol -->)", re.S)
 WORDS = {
@@ -26,6 +27,9 @@ WORDS = {
         "levels": "| loss | seeds | accuracy | EER | TAR@1e-2 | TAR@1e-3 |",
         "differences": "| loss | seeds | EER − softmax | EER − NormFace | TAR@1e-2 − softmax | TAR@1e-3 − softmax |",
         "settings": "| loss | tried | chosen | at the edge of its grid |",
+        "rates": "| loss | {rates} | place | TAR@1e-3 |",
+        "order": "Spearman's rank correlation between the two orders of the {n} losses: {eer:.2f} by EER, {tar:.2f} by "
+        "TAR@1e-3. By EER {first} was first at {one} and is now in place {place}.",
         "better": "Lower EER than {base}, interval clear of 0",
         "same": "No gain over {base} shown, the interval holds 0",
         "worse": "Higher EER than {base}, interval clear of 0",
@@ -44,6 +48,9 @@ WORDS = {
         "levels": "| 损失 | 种子数 | 准确率 | EER | TAR@1e-2 | TAR@1e-3 |",
         "differences": "| 损失 | 种子数 | EER − softmax | EER − NormFace | TAR@1e-2 − softmax | TAR@1e-3 − softmax |",
         "settings": "| 损失 | 试过几组 | 选中的设置 | 落在网格边缘的参数 |",
+        "rates": "| 损失 | {rates} | 名次 | TAR@1e-3 |",
+        "order": "{n} 种损失前后两种排序的 Spearman 秩相关系数：按 EER 为 {eer:.2f}，按 TAR@1e-3 为 {tar:.2f}。"
+        "统一用 {one} 时 EER 最低的是 {first}，现在排第 {place}。",
         "better": "EER 低于 {base}，区间不含 0",
         "same": "看不出比 {base} 好，区间含 0",
         "worse": "EER 高于 {base}，区间不含 0",
@@ -155,19 +162,60 @@ def chosen(recipes: dict[str, Any], words: dict[str, str]) -> str:
     return _table(words["settings"], lines)
 
 
+def rates(search: pd.DataFrame, table: pd.DataFrame, settings: dict[str, Any], words: dict[str, str]) -> str:
+    """On `tune`: EER in percent at each rate, the chosen one bold, and what the own rate changes; best first.
+
+    What stands at `ONE` is the search's.
+    """
+    protocol, own = importlib.import_module("experiments.protocol"), settings["rates"]
+    numbers = ["eer", "tar_1e3"]
+    known = {(row["loss"], row["setting"]): 100 * row[numbers] for _, row in pd.concat([search, table]).iterrows()}
+    found = {(loss, ONE): known[loss, protocol.words(recipe)] for loss, recipe in settings["losses"].items()}
+    for loss, text in known:
+        if lr := json.loads(text).get("lr"):
+            found[loss, lr] = known[loss, text]
+    old = pd.DataFrame({loss: found[loss, ONE] for loss in own}).T.astype(float)
+    now = pd.DataFrame({loss: found[loss, lr] for loss, lr in own.items()}).T.astype(float)
+    every = sorted({lr for _, lr in found})
+    lines = []
+    for loss in now.sort_values("eer", kind="stable").index:
+        cells = [f"{found[loss, lr]['eer']:.2f}" if (loss, lr) in found else "" for lr in every]
+        cells = [f"**{cell}**" if lr == own[loss] else cell for lr, cell in zip(every, cells, strict=True)]
+        lines.append([display(loss), *cells, *_moved(old, now, loss)])
+    shown = _table(words["rates"].format(rates=" | ".join(f"EER, {lr:g}" for lr in every)), lines)
+    return shown + "\n\n" + _order(old, now, words)
+
+
+def _moved(old: pd.DataFrame, now: pd.DataFrame, loss: str) -> tuple[str, str]:
+    """The place of a loss by EER, and its TAR, in two tables: `13 → 1`, `56.2 → 64.4`."""
+    places = (int(one["eer"].rank(method="min")[loss]) for one in (old, now))
+    tars = (f"{one['tar_1e3'][loss]:.1f}" for one in (old, now))
+    return " → ".join(map(str, places)), " → ".join(tars)
+
+
+def _order(old: pd.DataFrame, now: pd.DataFrame, words: dict[str, str]) -> str:
+    """How far the order of the losses moved from one table to the other."""
+    eer, tar = (float(spearmanr(now[name], old[name]).statistic) for name in ("eer", "tar_1e3"))
+    first = str(old["eer"].idxmin())
+    place = _moved(old, now, first)[0].split()[-1]
+    return words["order"].format(n=len(now), eer=eer, tar=tar, first=display(first), place=place, one=f"{ONE:g}")
+
+
 def render(page: str, course: Path, language: str) -> str:
     """The page with its marked sections made anew. `Failed` where a marker names no section."""
     results, words = course / "results", WORDS[language]
     finals = results / "protocol.csv"
     columns = ["loss", "seed", "accuracy", "eer", "tar_1e2", "tar_1e3"]
     table = pd.read_csv(finals) if finals.is_file() else pd.DataFrame(columns=columns)
-    recipes = json.loads((course / "settings.json").read_text(encoding="utf-8"))["losses"]
+    settings = json.loads((course / "settings.json").read_text(encoding="utf-8"))
+    search, further = (pd.read_csv(results / name) for name in ("search.csv", "search_rates.csv"))
     sections = {
         "count": lambda: count(table, words),
         "levels": lambda: levels(table, words),
         "differences": lambda: differences(table, words),
         "verdicts": lambda: verdicts(table, words),
-        "settings": lambda: chosen(recipes, words),
+        "settings": lambda: chosen(settings["losses"], words),
+        "rates": lambda: rates(search, further, settings, words),
     }
     if wrong := set(sections) ^ {name for _, name, _ in MARKED.findall(page)}:
         raise Failed(

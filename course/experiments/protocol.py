@@ -3,10 +3,15 @@
 Search: each setting of `GRIDS` is trained once, for 10 epochs, and measured on people of the split "tune", on nothing
 else. `choose` takes the smallest EER (a tie: the larger TAR at FAR 1e-2). The grids were written before the first run
 and have at most 6 settings for every loss; they are small, so a best setting at their edge says "look further".
-Finals: each loss with its chosen setting, 20 epochs, five seeds of their own, measured on the split "open". A final
-seed draws everything: people, start weights of the net, order of the batches. Runs with one seed are paired.
+Rates: then each loss with its chosen setting, once at each of the learning rates `RATES`, by the same criterion; the
+search has it at 4e-3 already. So the rate is searched after the loss's own settings, which were all tried at 4e-3, and
+not together with them.
+Finals: each loss with its chosen setting, 20 epochs, five seeds of their own, measured on the split "open"; once at
+4e-3 for all (`results/protocol.csv`), and once each at its own rate (`results/protocol_rates.csv`). A final seed draws
+everything: people, start weights of the net, order of the batches. Runs with one seed are paired.
 
-`settings("arcface")` gives the chosen recipe as plain values, from which `facelearn.recipe.Recipe` builds the loss.
+`settings("arcface")` gives the chosen recipe as plain values, from which `facelearn.recipe.Recipe` builds the loss;
+`rate("arcface")` the learning rate.
 """
 
 from __future__ import annotations
@@ -43,6 +48,7 @@ SEARCH_SEED = 1  # start weights and batches; the people are those of the standa
 FINAL_SEEDS = (1001, 1002, 1003, 1004, 1005)  # used nowhere else
 MOST = 6  # settings for one loss
 MEASURES = ("accuracy", "eer", "tar_1e2", "tar_1e3")
+RATES = (1.6e-2, 3.2e-2)  # beside the 4e-3 of the search; half or twice as much where the best is at an end
 
 
 # ---- the grids, fixed before the first run --------------------------------------------------------------------------
@@ -179,10 +185,19 @@ GRIDS: dict[str, list[Plain]] = {
 
 def settings(loss: str) -> Plain:
     """The chosen recipe of a loss, from `course/settings.json`. ValueError for a loss that is not in it."""
-    losses = json.loads(CHOSEN.read_text(encoding="utf-8"))["losses"]
-    if loss not in losses:
-        raise ValueError(f"loss={loss!r}: expected one of {', '.join(losses)}")
-    return losses[loss]
+    return _stored("losses", loss)
+
+
+def rate(loss: str) -> float:
+    """The chosen learning rate of a loss, from `course/settings.json`. ValueError for a loss that is not in it."""
+    return _stored("rates", loss)
+
+
+def _stored(what: str, loss: str) -> Any:
+    found = json.loads(CHOSEN.read_text(encoding="utf-8"))[what]
+    if loss not in found:
+        raise ValueError(f"loss={loss!r}: expected one of {', '.join(found)}")
+    return found[loss]
 
 
 @lru_cache(maxsize=2)
@@ -194,16 +209,19 @@ def people(split: str, seed: int | None, few: bool) -> SyntheticFaces:
 def run(recipe: Plain, split: str, seed: int, budget: str = "full") -> dict[str, float]:
     """Train one recipe and measure it on people of `split`: "tune" in the search, "open" in the finals.
 
+    A recipe may have a learning rate of its own, "lr".
     All numbers are NaN where the training diverged. At the budget "smoke" it is one epoch with a few people.
     """
     few = budget == "smoke"
     data_seed = None if split == "tune" else seed
     faces = people("fit", data_seed, few)
+    rate = {"lr": recipe["lr"]} if "lr" in recipe else {}
+    epochs = 1 if few else SETTINGS["epochs"][split]
     seed_everything(seed)
     net = SmallFaceNet(**SETTINGS["net"])  # before the loss: it starts the same whatever the loss draws
-    made = Recipe.from_json(recipe)
+    made = Recipe.from_json({name: value for name, value in recipe.items() if name != "lr"})
     loss, on_step = made.build(net.embedding_dim, int(faces.labels.max()) + 1)
-    options = SETTINGS["training"] | {"epochs": 1 if few else SETTINGS["epochs"][split], "batches": made.batches}
+    options = SETTINGS["training"] | rate | {"epochs": epochs, "batches": made.batches}
     try:
         fit(net, loss, faces, seed=seed, augment=ShiftAndGain(), on_step=on_step, **options)
     except FloatingPointError:
@@ -232,6 +250,19 @@ def search() -> Iterator[tuple[Plain, str, int]]:
     return ((recipe, "tune", SEARCH_SEED) for recipes in GRIDS.values() for recipe in recipes)
 
 
+def rates(chosen: dict[str, Plain], table: pd.DataFrame | None = None) -> list[tuple[Plain, str, int]]:
+    """Every loss with its chosen setting at each further rate, on `tune`.
+
+    With a table that has these and the search: one rate more where the best stands at an end, half or twice as much.
+    """
+    asked = [{**recipe, "lr": lr} for recipe in chosen.values() for lr in RATES]
+    if table is not None:
+        ends = {SETTINGS["training"]["lr"]: 0.5, RATES[-1]: 2}
+        best = _at_rates(chosen, asked, table).values()
+        asked += [recipe | {"lr": ends[recipe["lr"]] * recipe["lr"]} for recipe in best if recipe["lr"] in ends]
+    return [(recipe, "tune", SEARCH_SEED) for recipe in asked]
+
+
 def finals(chosen: dict[str, Plain]) -> Iterator[tuple[Plain, str, int]]:
     """Every loss with its chosen setting, on `open`; a whole seed at a time, so that a table cut short has pairs."""
     return ((recipe, "open", seed) for seed in FINAL_SEEDS for recipe in chosen.values())
@@ -244,9 +275,25 @@ def words(recipe: Plain) -> str:
 
 def choose(table: pd.DataFrame) -> dict[str, Plain]:
     """For each loss all of whose settings are in the table, the best of them on `tune`."""
+    return _best(GRIDS, table)
+
+
+def best_rates(chosen: dict[str, Plain], table: pd.DataFrame) -> dict[str, Plain]:
+    """For each loss whose rates are all in the table, its chosen setting with the best of them."""
+    return _at_rates(chosen, [recipe for recipe, *_ in rates(chosen, table)], table)
+
+
+def _at_rates(chosen: dict[str, Plain], asked: list[Plain], table: pd.DataFrame) -> dict[str, Plain]:
+    """The best of these recipes and of the search's, for each loss; all name their rate."""
+    tried = {loss: [recipe, *(one for one in asked if one["loss"] == loss)] for loss, recipe in chosen.items()}
+    usual = {"lr": SETTINGS["training"]["lr"]}
+    return {loss: usual | recipe for loss, recipe in _best(tried, table).items()}
+
+
+def _best(tried: dict[str, list[Plain]], table: pd.DataFrame) -> dict[str, Plain]:
     rows = {(row["loss"], row["setting"]): row for row in table[table["split"] == "tune"].to_dict("records")}
     chosen = {}
-    for loss, recipes in GRIDS.items():
+    for loss, recipes in tried.items():
         found = [rows.get((loss, words(recipe))) for recipe in recipes]
         # Rates are shares of a few thousand pairs: what differs in the twelfth digit is a tie, in other last digits.
         ranks = [

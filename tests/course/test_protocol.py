@@ -20,7 +20,8 @@ from tools import protocol as runner
 from tools import protocol_page
 
 COURSE = Path(__file__).resolve().parents[2] / "course"
-SEARCH, FINALS = COURSE / "results" / "search.csv", COURSE / "results" / "protocol.csv"
+RESULTS = COURSE / "results"
+SEARCH, RATES, FINALS = (RESULTS / name for name in ("search.csv", "search_rates.csv", "protocol.csv"))
 
 
 @pytest.fixture(scope="module")
@@ -179,6 +180,32 @@ def test_a_tie_in_other_last_digits_is_a_tie(protocol):
     assert protocol.choose(pd.DataFrame(rows))["discface"] == protocol.GRIDS["discface"][0]
 
 
+def test_one_rate_more_where_the_best_stands_at_an_end(protocol):
+    chosen = {loss: protocol.GRIDS[loss][0] for loss in ("softmax", "normface", "triplet", "arcface")}
+    asked = [recipe for recipe, *_ in protocol.rates(chosen)]
+    assert [recipe["lr"] for recipe in asked] == 4 * [1.6e-2, 3.2e-2]
+    eer = [3, 3, 3, 3, 4, 5, 4, 2, 2, 4, 2]  # first what the search has; of arcface one rate is missing
+    tried = [*chosen.values(), *asked]
+    columns = {"loss": [r["loss"] for r in tried], "setting": [protocol.words(r) for r in tried], "split": "tune"}
+    table = pd.DataFrame(columns).iloc[: len(eer)].assign(eer=eer, tar_1e2=0.5)
+    beyond = [(recipe["loss"], recipe["lr"]) for recipe, *_ in protocol.rates(chosen, table)[len(asked) :]]
+    assert beyond == [("softmax", 2e-3), ("normface", 6.4e-2)]
+    assert {loss: recipe["lr"] for loss, recipe in protocol.best_rates(chosen, table).items()} == {"triplet": 1.6e-2}
+    for loss, lr, worse in (("softmax", 2e-3, 4e-3), ("normface", 6.4e-2, 3.2e-2)):
+        row = {"loss": loss, "setting": protocol.words(chosen[loss] | {"lr": lr}), "split": "tune", "tar_1e2": 0.5}
+        for found, best in ((1, lr), (9, worse)):
+            longer = pd.concat([table, pd.DataFrame([row | {"eer": found}])])
+            assert protocol.best_rates(chosen, longer)[loss] == chosen[loss] | {"lr": best}
+
+
+def test_a_recipe_is_trained_at_its_own_rate(protocol, monkeypatch, asked_for):
+    seen = []
+    monkeypatch.setattr(protocol, "fit", lambda *_, **options: seen.append(options["lr"]))
+    for recipe in (protocol.GRIDS["ring"][0], protocol.GRIDS["ring"][0] | {"lr": 1.6e-2}):
+        protocol.run(recipe, "tune", 1, "smoke")
+    assert seen == [4e-3, 1.6e-2]
+
+
 def test_edges_are_seen_among_settings_of_one_kind(protocol):
     arcface = {(r["arguments"]["scale"], r["arguments"]["margin"]): r for r in protocol.GRIDS["arcface"]}
     assert protocol.edges(arcface[8, 0.6]) == []
@@ -200,7 +227,8 @@ def test_a_small_protocol_from_search_to_page_resumes_where_it_stopped(protocol,
     monkeypatch.setattr(protocol, "FINAL_SEEDS", (1001, 1002))
     monkeypatch.setenv("FACELEARN_CACHE", str(tmp_path / "cache"))
     protocol.people.cache_clear()
-    smoke, search = partial(runner.measure, budget="smoke"), tmp_path / "results" / "search.csv"
+    smoke, results = partial(runner.measure, budget="smoke"), tmp_path / "results"
+    search, rates = results / "search.csv", results / "search_rates.csv"
 
     def killed(recipe, split, seed):
         if recipe is grids["normface"][1]:
@@ -211,14 +239,22 @@ def test_a_small_protocol_from_search_to_page_resumes_where_it_stopped(protocol,
         runner.fill(search, protocol.search(), run=killed)
     assert len(pd.read_csv(search)) == 2
     with pytest.raises(ValueError, match="found no settings of normface"):
-        runner.settings_file(search)
+        runner.settings_file(results)
     before = search.read_text()
     runner.fill(search, protocol.search(), run=smoke)
     assert search.read_text().startswith(before)  # nothing was measured twice
 
+    settings = runner.chosen_settings(search)
+    runner.fill(rates, protocol.rates(settings)[1:], run=smoke)
+    with pytest.raises(ValueError, match="found not all rates of softmax"):
+        runner.settings_file(results)
+    for _ in range(2):
+        runner.fill(rates, protocol.rates(settings, runner.tried(results)), run=smoke)
+    runner.check(rates, protocol.rates(settings, runner.tried(results)))
     chosen = runner.write_settings(tmp_path)
-    runner.fill(tmp_path / "results" / "protocol.csv", protocol.finals(chosen), run=smoke)
-    finals = pd.read_csv(tmp_path / "results" / "protocol.csv")
+    assert {loss: {**settings[loss], "lr": recipe["lr"]} for loss, recipe in chosen.items()} == chosen
+    runner.fill(results / "protocol.csv", protocol.finals(settings), run=smoke)
+    finals = pd.read_csv(results / "protocol.csv")
     assert list(finals["loss"]) == 2 * ["softmax", "normface"]
     assert list(finals["seed"]) == [1001, 1001, 1002, 1002]
     assert finals["eer"].between(0, 0.5).all()
@@ -304,12 +340,15 @@ def test_the_page_is_what_the_stored_runs_make(language):
 
 
 def test_the_settings_are_the_choice_of_the_stored_search(protocol):
-    assert (COURSE / "settings.json").read_text(encoding="utf-8") == runner.settings_file(SEARCH)
+    assert (COURSE / "settings.json").read_text(encoding="utf-8") == runner.settings_file(RESULTS)
     chosen = protocol.choose(pd.read_csv(SEARCH))
     assert list(chosen) == list(REGISTRY)
     assert {loss: protocol.settings(loss) for loss in REGISTRY} == json.loads(json.dumps(chosen))
-    with pytest.raises(ValueError, match="expected one of softmax"):
-        protocol.settings("arc_face")
+    best = protocol.best_rates(chosen, runner.tried(RESULTS))
+    assert {loss: protocol.rate(loss) for loss in REGISTRY} == {loss: recipe["lr"] for loss, recipe in best.items()}
+    for read in (protocol.settings, protocol.rate):
+        with pytest.raises(ValueError, match="expected one of softmax"):
+            read("arc_face")
 
 
 def test_stored_runs_belong_to_the_protocol(protocol):
@@ -320,12 +359,15 @@ def test_stored_runs_belong_to_the_protocol(protocol):
     assert list(search[key].itertuples(index=False, name=None)) == planned
     if not FINALS.is_file():
         pytest.skip("the finals have not been run")
-    finals = pd.read_csv(FINALS)
+    finals, rates = pd.read_csv(FINALS), pd.read_csv(RATES)
+    jobs = protocol.rates({loss: protocol.settings(loss) for loss in REGISTRY}, runner.tried(RESULTS))
+    planned = [(r["loss"], protocol.words(r), split, seed) for r, split, seed in jobs]
+    assert list(rates[key].itertuples(index=False, name=None)) == planned
     jobs = protocol.finals({loss: protocol.settings(loss) for loss in REGISTRY})
     planned = [(r["loss"], protocol.words(r), split, seed) for r, split, seed in jobs]
     stored = list(finals[key].itertuples(index=False, name=None))
     assert stored == [job for job in planned if job in stored]
-    for table in (search, finals):
+    for table in (search, rates, finals):
         assert set(table["settings_hash"]) == {current}
         for number in ("accuracy", "tar_1e2", "tar_1e3"):
             assert table[number].dropna().between(0, 1).all()
