@@ -111,7 +111,8 @@ table has the mean over seeds with a 95 % t-interval, and for each loss the diff
 Each training is a run folder below --out, so the same command goes on where it was stopped.
 
 With runs instead of losses, trained nets are measured on one set, and their differences get a paired bootstrap over
-people. With --data lfw, the experiment on real faces runs instead (facelearn compare --data lfw --help).
+people; so with --own what models of any kind made of the same images or pairs. With --data lfw, the experiment on real
+faces runs instead (facelearn compare --data lfw --help).
 """
 
 COMPARE_EXAMPLES = """\
@@ -119,6 +120,8 @@ examples:
   facelearn compare --losses softmax cosface:scale=8,margin=0.4 arcface:scale=8,margin=0.6 --seeds 5 --out runs/margins
   facelearn compare --losses softmax triplet:margin=0.4 --epochs 20 --seeds 3 --out runs/twenty
   facelearn compare --runs runs/softmax runs/arcface
+  facelearn compare --own embeddings:one.npy embeddings:other.npy --labels people.txt
+  facelearn compare --own scores:one.csv scores:other.csv              # named: first,second,score,same; the same rows
   facelearn compare --data lfw --help
 """
 
@@ -222,6 +225,8 @@ def make_parser() -> argparse.ArgumentParser:
     what = compare.add_mutually_exclusive_group(required=True)
     what.add_argument("--losses", nargs="+", metavar="LOSS", help="losses as for `train --loss`; the first is the base")
     what.add_argument("--runs", nargs="+", type=Path, metavar="RUN", help="finished runs; the first is the base")
+    what.add_argument("--own", nargs="+", metavar="KIND:FILE",
+                      help="embeddings:FILE or scores:FILE of two or more models, the same rows in each")  # fmt: skip
     compare.add_argument("--seeds", type=int, default=3, help="trainings of each loss (default 3)")
     compare.add_argument("--first-seed", type=int, default=100, help="the seeds count up from it (default 100)")
     compare.add_argument("--out", type=Path, default=Path("runs/compare"), help="folder of the runs (runs/compare)")
@@ -316,10 +321,9 @@ def _measuring_options(parser: argparse.ArgumentParser, own: bool = False) -> No
                          + ("; folder, embeddings: a list of one's own" if own else ""))  # fmt: skip
     measure.add_argument("--images", type=Path, help="lfw: folder or archive of the images"
                          + ("; pairs: the folder (default: that of the list)" if own else ""))  # fmt: skip
-    if own:
-        measure.add_argument("--labels", type=Path, help="a person a row, or rows of an image and its person")
-        measure.add_argument("--templates", metavar="K or FILE",
-                             help="average every K images of a person, or as rows image, template say")  # fmt: skip
+    measure.add_argument("--labels", type=Path, help="one's own: a person a row, or rows image, person")
+    measure.add_argument("--templates", metavar="K or FILE",
+                         help="one's own: average every K images of a person, or by rows image, template")  # fmt: skip
     measure.add_argument("--landmarks", type=Path, help="lfw: five points per image, to align them to 112 x 112")
     measure.add_argument("--flip", action="store_true", help="add the embedding of the mirrored image")
     measure.add_argument("--resamples", type=int, default=200, help="of the bootstrap; 0: no intervals (default 200)")
@@ -429,7 +433,6 @@ def _evaluate(options: argparse.Namespace) -> None:
     from facelearn import measuring, report
     from facelearn.files import check_folder
     from facelearn.training import best_device
-    from facelearn.verification import AllPairsResult
 
     best_device(options.device)  # before faces are drawn
     kind = options.on.partition(":")[0]
@@ -445,15 +448,6 @@ def _evaluate(options: argparse.Namespace) -> None:
         subject = _subject(options, name, target)
         x = measuring.embeddings_of(net, target, flip=options.flip, device=options.device)
         result = measuring.counted(x, target) or measuring.measure(x, target)
-    if isinstance(result, AllPairsResult):
-        numbers = measuring.numbers(result, resamples=options.resamples)
-        print(f"{subject.name}: {measuring.table(numbers)}")
-        print(
-            f"all pairs of over {measuring.MANY:,} images are counted, not listed: no report, which shows single ones"
-        )
-        if folder:
-            print(f"written: {measuring.write_evaluation(folder, subject.name, result, numbers)}")
-        return
     found = measuring.details(result, resamples=options.resamples)
     source = options.run or options.weights
     print(f"{f'{source} on ' if source else ''}{subject.name}: {measuring.table(found)}")
@@ -490,29 +484,21 @@ def _check_fitting(options: argparse.Namespace, kind: str) -> None:
 def _own(options: argparse.Namespace) -> tuple[Any, Any]:
     """One's own data and what was measured."""
     from facelearn import measuring, own
-    from facelearn.verification import evaluate_scores
 
     kind, _, path = options.on.partition(":")
     name = re.sub(r"[^\w.-]+", "_", Path(path).resolve().name if kind == "folder" else Path(path).stem)
     if kind == "scores":
         scored = own.read_scores(path)
         notes: dict[str, Any] = {"distances": {}} if scored.distances else {}
-        if scored.pairs is None:
-            result = evaluate_scores(scored.scores, scored.same)
-        else:
-            result = evaluate_scores(scored.scores, scored.pairs, scored.same, identities=scored.labels)
-        return _own_subject(options, name, scored.items, notes), result
+        return _own_subject(options, name, scored.items, notes), measuring.measure_scores(scored)
     net, size = _net(options) if "run" in OWN[kind] else (None, None)
-    templates = options.templates
-    if templates is not None:
-        templates = int(templates) if templates.isdigit() else Path(templates)
     listed = kind == "pairs"
     data = own.open_own(
         images=None if kind == "embeddings" else (options.images or Path(path).parent) if listed else path,
         embeddings=path if kind == "embeddings" else None,
         labels=options.labels,
         pairs=path if listed else options.pairs,
-        templates=templates,
+        templates=_templates(options),
         size=size,
         listed_only=listed,
     )
@@ -525,6 +511,11 @@ def _own(options: argparse.Namespace) -> tuple[Any, Any]:
         data.embeddings = found.numpy()
     measured = measuring.counted(data.embeddings, data) or measuring.measure(data.embeddings, data)
     return _own_subject(options, name, data.items, notes, data), measured
+
+
+def _templates(options: argparse.Namespace) -> Path | int | None:
+    given = options.templates
+    return int(given) if given and given.isdigit() else given and Path(given)
 
 
 def _own_subject(
@@ -604,6 +595,15 @@ def _compare(options: argparse.Namespace) -> None:
     from facelearn.training import best_device
 
     best_device(options.device)
+    wrong = ("images", "landmarks", "flip") if options.own else ("labels", "templates")
+    for name in (*wrong, *(("pairs",) if options.losses else ())):
+        if getattr(options, name):
+            what = next(what for what in ("own", "runs", "losses") if getattr(options, what))
+            raise ValueError(f"--{name}: found with --{what}, which does not use it; expected it to be left out")
+    if options.own:
+        beside = {"labels": options.labels, "pairs": options.pairs, "templates": _templates(options)}
+        comparing.compare_own(options.own, **beside, resamples=options.resamples, say=_say)
+        return
     if options.runs:
         how = {"flip": options.flip, "resamples": options.resamples, "device": options.device}
         comparing.compare_runs(options.runs, lambda size: _target(options, size), say=_say, **how)

@@ -15,8 +15,9 @@ from facelearn.data.named import strangers
 from facelearn.files import check_folder, write_whole
 from facelearn.grid import complete
 from facelearn.lesson import interval
-from facelearn.measuring import evaluate, numbers, table
+from facelearn.measuring import MANY, evaluate, measure, measure_scores, numbers, table
 from facelearn.nets import image_size, load_net
+from facelearn.own import open_own, read_scores
 from facelearn.verification import VerificationResult, compare
 from facelearn.words import parse, spell
 
@@ -139,12 +140,60 @@ def compare_runs(
         results[folder] = evaluate(load_net(file), images, flip=flip, device=device)
         drawn = f" at {size} pixels" if len(sets) > 1 else ""
         say(f"{folder} on {name}{drawn}: {table(numbers(results[folder], resamples=resamples))}")
+    _say_differences(results, resamples, say)
+    return results
+
+
+def compare_own(
+    files: Sequence[str],
+    *,
+    labels: Path | None = None,
+    pairs: Path | None = None,
+    templates: Path | int | None = None,
+    resamples: int = 200,
+    say: Callable[[str], None] = print,
+) -> dict[str, VerificationResult]:
+    """As `compare_runs`, of models that nobody else has: embeddings:FILE or scores:FILE of each, on the same pairs.
+
+    labels, pairs, templates: of embeddings, as for `own.open_own`. ValueError where two files are not of the same
+    images or rows in the same order, and for all pairs of more than `measuring.MANY` images.
+    """
+    results: dict[str, VerificationResult] = {}
+    items: dict[str, list[str]] = {}
+    for words in dict.fromkeys(files):
+        kind, _, path = words.partition(":")
+        if kind == "scores" and path:
+            scored = read_scores(path)
+            results[words], items[words] = measure_scores(scored), scored.items
+        elif kind == "embeddings" and path:
+            data = open_own(embeddings=path, labels=labels, pairs=pairs, templates=templates)
+            if data.pairs is None and len(data.items) > MANY:
+                raise ValueError(f"{path}: found {len(data.items):,} rows, expected {MANY:,} at most, or --pairs")
+            results[words], items[words] = measure(data.embeddings, data), data.items
+        else:
+            raise ValueError(f"--own: {words!r}; expected embeddings:FILE or scores:FILE")
+        base = next(iter(results))
+        if items[words] != items[base] or not _same_pairs(results[words], results[base]):
+            raise ValueError(f"{words}: found other rows than in {base}, expected the same pairs in the same order")
+    if len(results) < 2:
+        raise ValueError(f"--own: found {len(results)} file, expected two or more")
+    for words, result in results.items():
+        say(f"{words}: {table(numbers(result, resamples=resamples))}")
+    _say_differences(results, resamples, say)
+    return results
+
+
+def _same_pairs(a: VerificationResult, b: VerificationResult) -> bool:
+    return np.array_equal(a.same, b.same) and (a.pairs is None or np.array_equal(a.pairs, b.pairs))  # type: ignore[arg-type]
+
+
+def _say_differences(results: Mapping[str, VerificationResult], resamples: int, say: Callable[[str], None]) -> None:
+    """To the first, each with its interval."""
     (base, reference), *others = results.items()
     say(f"\ndifferences to {base}, by a bootstrap of people shared by both")
-    for folder, result in others:
-        for measure in ("eer", "tar@1e-2", "accuracy") if resamples else ():
+    for name, result in others:
+        for measure_name in ("eer", "tar@1e-2", "accuracy") if resamples else ():
             try:
-                say(f"  {folder}: {compare(result, reference, measure, resamples=resamples)}")
+                say(f"  {name}: {compare(result, reference, measure_name, resamples=resamples)}")
             except ValueError as problem:
-                say(f"  {folder}: {measure} not available ({problem})")
-    return results
+                say(f"  {name}: {measure_name} not available ({problem})")

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from facelearn.files import write_json
+from facelearn.own import Scored
 from facelearn.training import best_device, embed
 from facelearn.verification import (
     AllPairsResult,
@@ -21,6 +22,7 @@ from facelearn.verification import (
     all_pairs,
     evaluate_all_pairs,
     evaluate_pairs,
+    evaluate_scores,
 )
 from facelearn.verification.checks import to_numpy, unit_rows
 
@@ -75,15 +77,19 @@ def measure(embeddings: Any, target: Any) -> VerificationResult:
 
 
 def counted(embeddings: Any, target: Any) -> AllPairsResult | None:
-    """As `measure` where all pairs are those of more than `MANY` images or templates; None elsewhere.
-
-    Its pairs cannot be shown or compared one by one.
-    """
+    """As `measure` where all pairs are those of more than `MANY` images or templates; None elsewhere."""
     if getattr(target, "pairs", None) is not None or len(target.labels) <= MANY:
         return None
     if getattr(target, "members", None) is not None:
         embeddings = pooled(embeddings, target.members)
     return evaluate_all_pairs(embeddings, target.labels)
+
+
+def measure_scores(scored: Scored) -> VerificationResult:
+    """Somebody's scores; with intervals where the file names what is compared."""
+    if scored.pairs is None:
+        return evaluate_scores(scored.scores, scored.same)
+    return evaluate_scores(scored.scores, scored.pairs, scored.same, identities=scored.labels)
 
 
 def _all_pairs(embeddings: Any, labels: Any) -> VerificationResult:
@@ -107,7 +113,7 @@ def numbers(result: VerificationResult | AllPairsResult, *, resamples: int = 200
     return _told(result, values, _intervals(result, list(values), resamples))
 
 
-def details(result: VerificationResult, *, resamples: int = 200) -> dict[str, Any]:
+def details(result: VerificationResult | AllPairsResult, *, resamples: int = 200) -> dict[str, Any]:
     """What `numbers` has, and what a report shows: thresholds to operate at, the ROC with intervals, scores, the worst.
 
     operating_points: at the EER, and at FAR 1e-1 to 1e-4 and finer where a single false accept is fine enough; `few`
@@ -122,16 +128,21 @@ def details(result: VerificationResult, *, resamples: int = 200) -> dict[str, An
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of few impostor pairs: the points say so themselves
         at = {far: result.threshold_at(far) for far in asked if far >= finest}
-        grid = {far: result.tar_at(far) for far in np.geomspace(finest, 0.9, 25).tolist()}
-    names = [*values, *(f"tar@{far!r}" for far in (*at, *grid))]
-    names += [f"far>={float(t)!r}" for t in (result.eer_threshold, *at.values())]
-    names += [f"frr<{float(result.eer_threshold)!r}"]
-    spans = _intervals(result, list(dict.fromkeys(names)), resamples)
+        names = [*values, *(f"tar@{far!r}" for far in at), f"frr<{float(result.eer_threshold)!r}"]
+        names += [f"far>={float(t)!r}" for t in (result.eer_threshold, *at.values())]
+        drawn = [f"tar@{far!r}" for far in np.geomspace(finest, 0.9, 25).tolist()]
+        if isinstance(result, AllPairsResult):  # not another round through all pairs for each point of a curve
+            heights = [result.about(name) for name in drawn]
+            spans = _intervals(result, names, resamples) | _intervals(result, drawn, resamples, exact=False)
+        else:
+            heights = [result.tar_at(float(name[4:])) for name in drawn]
+            spans = _intervals(result, list(dict.fromkeys([*names, *drawn])), resamples)
     points = [_point(result, None, result.eer_threshold, spans)]
     points += [_point(result, far, at[far], spans) if far in at else {"asked": far} for far in asked]
-    curve = [{"far": far} | _cell(tar, spans.get(f"tar@{far!r}")) for far, tar in grid.items()]
+    curve = [{"far": float(n[4:])} | _cell(tar, spans.get(n)) for n, tar in zip(drawn, heights, strict=True)]
+    by = {"parts": result.parts} if isinstance(result, AllPairsResult) else {"resamples": resamples}
     return _told(result, values, spans) | {
-        "interval": {"level": 0.95, "by": "people", "resamples": resamples} if spans else None,
+        "interval": {"level": 0.95, "by": "people"} | by if spans else None,
         "people": result._num_people or None,
         "operating_points": points,
         "curve": curve,
@@ -150,13 +161,15 @@ def _values(result: VerificationResult | AllPairsResult) -> dict[str, float]:
     return values
 
 
-def _intervals(result: VerificationResult | AllPairsResult, names: Names, resamples: int) -> dict[str, Interval]:
+def _intervals(
+    result: VerificationResult | AllPairsResult, names: Names, resamples: int, exact: bool = True
+) -> dict[str, Interval]:
     """95 % intervals by people; none where people are unknown, or too few."""
     try:
         if not resamples:
             found = {}
         elif isinstance(result, AllPairsResult):
-            found = result.intervals(names)  # from parts of the people
+            found = result.intervals(names, exact=exact)  # from parts of the people
         else:
             found = result.intervals(names, resamples=resamples)
     except ValueError:
@@ -176,7 +189,7 @@ def _cell(value: float, interval: Interval | None) -> dict[str, float]:
 
 
 def _point(
-    result: VerificationResult, asked: float | None, threshold: float, spans: dict[str, Interval]
+    result: VerificationResult | AllPairsResult, asked: float | None, threshold: float, spans: dict[str, Interval]
 ) -> dict[str, Any]:
     """The rates at a threshold. At a FAR the interval of TAR and FRR knows that these pairs chose the threshold."""
     rates, at = result.rates_at(threshold), repr(float(threshold))
@@ -205,8 +218,11 @@ def _complement(cell: dict[str, float]) -> dict[str, float]:
     return {name: 1 - cell[end] for name, end in ends.items() if end in cell}
 
 
-def _histogram(result: VerificationResult, bins: int = 40) -> dict[str, list[float]]:
+def _histogram(result: VerificationResult | AllPairsResult, bins: int = 40) -> dict[str, list[float]]:
     """How many pairs of each kind score between one edge and the next."""
+    if isinstance(result, AllPairsResult):
+        names = ("edges", "genuine", "impostor")
+        return {name: values.tolist() for name, values in zip(names, result.histogram(bins), strict=True)}
     finite = np.isfinite(result.scores)
     edges = np.histogram_bin_edges(result.scores[finite], bins)
     kinds = {"genuine": result.same & finite, "impostor": ~result.same & finite}
@@ -214,8 +230,13 @@ def _histogram(result: VerificationResult, bins: int = 40) -> dict[str, list[flo
     return {"edges": edges.tolist()} | counts
 
 
-def _worst(result: VerificationResult, same: bool, count: int = 10) -> list[dict[str, Any]]:
+def _worst(result: VerificationResult | AllPairsResult, same: bool, count: int = 10) -> list[dict[str, Any]]:
     """The pairs that a threshold gets wrong first."""
+    if isinstance(result, AllPairsResult):
+        pairs, scores = (result.worst_genuine if same else result.worst_impostors)(count)
+        wrong = (scores >= result.eer_threshold) != same
+        found = zip(scores.tolist(), wrong.tolist(), pairs.tolist(), strict=True)
+        return [{"score": score, "wrong": bad, "first": a, "second": b} for score, bad, (a, b) in found]
     places = np.flatnonzero(result.same == same)
     order = np.argsort(result.scores[places] if same else -result.scores[places], kind="stable")[:count]
     rows = []

@@ -19,7 +19,7 @@ from facelearn import cli, measuring, models, own, report
 from facelearn.data import ImageFolder
 from facelearn.report.words import words
 from facelearn.training import embed
-from facelearn.verification import evaluate_scores
+from facelearn.verification import all_pairs, compare, evaluate_pairs, evaluate_scores
 
 REPORT = "report_{}.html"
 
@@ -372,6 +372,53 @@ def test_nothing_is_left_where_the_report_cannot_be_made(inside: Path, monkeypat
         assert run("evaluate", "--on", "scores:s.csv") == 2
     assert not Path("report").exists()
     assert run("evaluate", "--on", "scores:s.csv") == 0
+
+
+# ---- two models
+
+
+def test_two_models_are_compared_on_the_same_pairs(inside: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """By embeddings and by scores: one difference, one interval, that of the library."""
+    x, labels = rows(people=20)
+    other = x + np.random.default_rng(1).normal(size=x.shape)
+    np.save("one.npy", x)
+    np.save("other.npy", other)
+    Path("people.txt").write_text("\n".join(f"p{label:02}" for label in labels))
+    i, j = np.triu_indices(len(x), 1)
+    names = [f"p{label:02}/{n:02}.png" for n, label in enumerate(labels)]
+    for name, values in (("one", x), ("other", other)):
+        scores, same = all_pairs_by_hand(values, labels)
+        table = {"first": [names[a] for a in i], "second": [names[b] for b in j], "score": scores, "same": same + 0}
+        pd.DataFrame(table).to_csv(f"{name}.csv", index=False)
+    results = [evaluate_pairs(values, *all_pairs(labels), identities=labels) for values in (other, x)]
+    expected = str(compare(*results, "eer", resamples=50))
+    for kind, ending, more in (("embeddings", "npy", ["--labels", "people.txt"]), ("scores", "csv", [])):
+        files = [f"{kind}:one.{ending}", f"{kind}:other.{ending}"]
+        assert run("compare", "--own", *files, *more, "--resamples", 50) == 0
+        told = capsys.readouterr().out
+        assert f"  {files[1]}: {expected}\n" in told
+        assert f"differences to {files[0]}" in told
+        assert roc_auc_score(same, scores) == pytest.approx(results[0].auc)
+    pd.read_csv("other.csv").iloc[::-1].to_csv("turned.csv", index=False)
+    np.save("fewer.npy", x[:40])
+    Path("forty.txt").write_text("\n".join(map(str, labels[:40])))
+    rest = ["--labels", "people.txt"]
+    for given, message in (
+        (
+            ["--own", "scores:one.csv", "scores:turned.csv"],
+            "scores:turned.csv: found other rows than in scores:one.csv",
+        ),
+        (["--own", "embeddings:one.npy", "embeddings:fewer.npy", *rest], "people.txt: found 80 labels, expected 40"),
+        (["--own", "scores:one.csv", "embeddings:other.npy", *rest], "found other rows than in scores:one.csv"),
+        (["--own", "scores:one.csv"], "--own: found 1 file, expected two or more"),
+        (["--own", "folder:one", "folder:other"], "--own: 'folder:one'; expected embeddings:FILE or scores:FILE"),
+        (["--own", "scores:one.csv", "scores:other.csv", "--flip"], "--flip: found with --own, which does not use it"),
+        (["--runs", "one", "--labels", "people.txt"], "--labels: found with --runs, which does not use it"),
+    ):
+        assert run("compare", *given) == 2
+        error = capsys.readouterr().err
+        assert message in error
+        assert error.count("\n") == 1
 
 
 # ---- the report

@@ -260,19 +260,60 @@ def test_a_part_that_holds_every_genuine_pair_is_left_out_of_the_intervals():
         assert 0 <= low <= high <= 1
 
 
+@pytest.mark.parametrize("across", [False, True])
+def test_the_worst_pairs_and_the_histogram_are_those_of_the_list(across, monkeypatch):
+    """Also where every tile is small, several pairs tie, and of images in two groups."""
+    monkeypatch.setattr(sweep, "SIDE", 16)
+    x, labels = people(np.random.default_rng(1), 90, 4, 6)
+    x[7], x[50] = x[3], x[20]  # the same picture twice
+    groups = np.arange(len(x)) % 2 if across else None
+    result = evaluate_all_pairs(x, labels, groups=groups)
+    pairs, same = all_pairs(labels)
+    if across:
+        kept = groups[pairs[:, 0]] != groups[pairs[:, 1]]
+        pairs, same = pairs[kept], same[kept]
+    scores = evaluate_pairs(x, pairs, same).scores
+    for count in (1, 10, 10_000):
+        for kind, (images, found) in ((True, result.worst_genuine(count)), (False, result.worst_impostors(count))):
+            of_kind = np.flatnonzero(same == kind)
+            order = of_kind[np.argsort(scores[of_kind] if kind else -scores[of_kind], kind="stable")][:count]
+            np.testing.assert_array_equal(found, scores[order])
+            np.testing.assert_array_equal(images, pairs[order])
+    edges, genuine, impostor = result.histogram(40)
+    assert (genuine.sum(), impostor.sum()) == (same.sum(), (~same).sum())
+    assert np.abs(impostor - np.histogram(scores[~same], edges)[0]).sum() <= 4
+    np.testing.assert_array_equal(genuine, np.histogram(scores[same], edges)[0])
+
+
 @pytest.mark.parametrize("resamples", [0, 20])
 def test_the_command_line_counts_the_pairs_of_many_images(tmp_path, monkeypatch, capsys, resamples):
     x, labels = people(np.random.default_rng(0), 80, 4, 8)
     np.save(tmp_path / "mine.npy", x)
     (tmp_path / "people.txt").write_text("".join(f"p{label}\n" for label in labels))
     monkeypatch.setattr(measuring, "MANY", 79)
+    monkeypatch.setenv("FACELEARN_LANG", "en")
     words = "evaluate", "--on", f"embeddings:{tmp_path / 'mine.npy'}", "--labels", tmp_path / "people.txt"
     assert cli.main([str(word) for word in (*words, "--out", tmp_path, "--resamples", resamples)]) == 0
-    assert "all pairs of over 79 images are counted, not listed" in capsys.readouterr().out
+    assert f"written: {tmp_path / 'report_mine.html'}" in capsys.readouterr().out
     found = json.loads((tmp_path / "evaluation_mine.json").read_text())
     assert (found["genuine"], found["impostor"]) == (120, 3040)
     expected = listed(x, labels)
     for name, value in (("auc", expected.auc), ("eer", expected.eer), ("tar@1e-02", expected.tar_at(1e-2))):
         assert found["numbers"][name]["value"] == pytest.approx(value, abs=1e-9)
         assert ("low" in found["numbers"][name]) == bool(resamples)
-    assert (tmp_path / "figures" / "roc_mine.png").exists()
+    listed_too = measuring.details(expected, resamples=0)
+    for kind in ("false_accepts", "false_rejects"):
+        for row, other in zip(found[kind], listed_too[kind], strict=True):
+            assert (row["items"], row["wrong"]) == ([other["first"], other["second"]], other["wrong"])
+            assert row["score"] == pytest.approx(other["score"], abs=1e-12)
+    for point, other in zip(found["operating_points"][1:], listed_too["operating_points"][1:], strict=True):
+        assert {name: point.get(name) for name in ("threshold", "false_accepts", "false_rejects", "few")} == {
+            name: other.get(name) for name in ("threshold", "false_accepts", "false_rejects", "few")
+        }
+    assert found["operating_points"][0]["threshold"] == pytest.approx(expected.eer_threshold, abs=1e-3)
+    for point, other in zip(found["curve"], listed_too["curve"], strict=True):
+        assert point["value"] == pytest.approx(other["value"], abs=0.02)
+        assert ("low" in point) == bool(resamples)
+    page = (tmp_path / "report_mine.html").read_text()
+    assert ("20 parts" in page) == bool(resamples)
+    assert (tmp_path / "figures" / "det_mine.png").exists()

@@ -27,9 +27,11 @@ from facelearn.files import write_json, write_whole
 from facelearn.report import pictures
 from facelearn.report.pictures import level
 from facelearn.report.words import reader_language, words
-from facelearn.verification import VerificationResult
+from facelearn.verification import AllPairsResult, VerificationResult
 
 __all__ = ["Subject", "reader_language", "write"]
+
+Result = VerificationResult | AllPairsResult
 
 FEW_PEOPLE = 100
 THUMBNAIL = 96  # pixels
@@ -50,7 +52,7 @@ class Subject:
     notes: dict[str, dict[str, Any]] | None = None
 
 
-def write(folder: Path, subject: Subject, result: VerificationResult, found: dict[str, Any], language: str) -> Path:
+def write(folder: Path, subject: Subject, result: Result, found: dict[str, Any], language: str) -> Path:
     """`report_NAME.html`, three figures, `evaluation_NAME.csv` and, last, `evaluation_NAME.json`; returns the page."""
     found = {"name": subject.name, "measured": subject.told} | _named(found, subject)
     page, table = html(subject, result, found, language), _csv(found)  # all of it, before the first file
@@ -96,7 +98,7 @@ def _csv(found: dict[str, Any]) -> str:
 # ---- the page -------------------------------------------------------------------------------------------------------
 
 
-def html(subject: Subject, result: VerificationResult, found: dict[str, Any], language: str) -> str:
+def html(subject: Subject, result: Result, found: dict[str, Any], language: str) -> str:
     """The page: no script, no network, every picture inside."""
     say = words(language)
     spans, people = found["interval"] is not None, found["people"]
@@ -189,7 +191,7 @@ def _point(point: dict[str, Any], say: dict[str, str]) -> dict[str, Any]:
     return {"name": name, "asked": asked, "threshold": f"{point['threshold']:.4f}", "few": point["few"], "cells": cells}
 
 
-def _figures(result: VerificationResult, found: dict[str, Any], say: dict[str, str]) -> list[dict[str, str]]:
+def _figures(result: Result, found: dict[str, Any], say: dict[str, str]) -> list[dict[str, str]]:
     curve, scores = found["curve"], found["scores"]
     first, last = curve[0], min(curve, key=lambda point: abs(math.log10(point["far"]) + 1))  # the one nearest to 0.1
     ends = {}
@@ -253,7 +255,8 @@ def _inline(data: bytes, kind: str) -> Markup:
 def _made(found: dict[str, Any], say: dict[str, str]) -> list[str]:
     made = []
     if found["interval"] is not None:
-        made.append(say["made_people"].format(resamples=found["interval"]["resamples"], people=found["people"]))
+        how = "made_people" if "resamples" in found["interval"] else "made_parts"
+        made.append(say[how].format(**(found["interval"] | {"people": f"{found['people']:,}"})))
         if any(cell["value"] in (0, 1) for cell in (*found["numbers"].values(), *found["curve"])):
             made.append(say["made_exact"])
     return [*made, say["made_ties"], say["made_by"].format(version=__version__)]

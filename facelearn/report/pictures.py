@@ -16,14 +16,15 @@ from scipy.stats import norm
 
 from facelearn import figures
 from facelearn.measuring import roc_to_draw
-from facelearn.verification import VerificationResult
+from facelearn.verification import AllPairsResult, VerificationResult
 
 SIZE = (5.2, 3.8)  # small enough for a phone to show its letters
 RATES = (1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.05, 0.2, 0.5, 0.8, 0.95)
 Say = dict[str, str]
+Result = VerificationResult | AllPairsResult
 
 
-def draw(result: VerificationResult, found: dict[str, Any], say: Say) -> dict[str, Figure]:
+def draw(result: Result, found: dict[str, Any], say: Say) -> dict[str, Figure]:
     """The figures by name; `found` as from `measuring.details`, `say` the words on them."""
     figures.use_style()
     drawn = {}
@@ -47,7 +48,7 @@ def svg(fig: Figure) -> bytes:
     return data.getvalue()
 
 
-def _roc(ax: Axes, result: VerificationResult, found: dict[str, Any], say: Say) -> None:
+def _roc(ax: Axes, result: Result, found: dict[str, Any], say: Say) -> None:
     far, tar = roc_to_draw(result)
     ax.plot(far, tar, color=figures.BLUE)
     if "low" in found["curve"][0]:
@@ -57,7 +58,7 @@ def _roc(ax: Axes, result: VerificationResult, found: dict[str, Any], say: Say) 
     )
 
 
-def _det(ax: Axes, result: VerificationResult, found: dict[str, Any], say: Say) -> None:
+def _det(ax: Axes, result: Result, found: dict[str, Any], say: Say) -> None:
     far, tar = roc_to_draw(result)
     figures.det(ax, far, 1 - tar, color=figures.BLUE)
     least = min(1 / result.num_impostor, 1 / result.num_genuine)
@@ -81,7 +82,7 @@ def _det(ax: Axes, result: VerificationResult, found: dict[str, Any], say: Say) 
         legend.remove()
 
 
-def _scores(ax: Axes, result: VerificationResult, found: dict[str, Any], say: Say) -> None:
+def _scores(ax: Axes, result: Result, found: dict[str, Any], say: Say) -> None:
     edges = np.array(found["scores"]["edges"])
     for kind, shade in (("genuine", figures.BLUE), ("impostor", figures.ORANGE)):
         counts = np.array(found["scores"][kind])
@@ -95,7 +96,7 @@ def _scores(ax: Axes, result: VerificationResult, found: dict[str, Any], say: Sa
     legend.get_frame().set(facecolor="white", linewidth=0)
 
 
-PICTURES: dict[str, Callable[[Axes, VerificationResult, dict[str, Any], Say], None]] = {
+PICTURES: dict[str, Callable[[Axes, Result, dict[str, Any], Say], None]] = {
     "roc": _roc, "det": _det, "scores": _scores,
 }  # fmt: skip
 

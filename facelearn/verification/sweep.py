@@ -121,7 +121,7 @@ class _Sweep:
         self.num_people = int(people.max()) + 1
         self.parts = min(PARTS, self.num_people)
         self.part_of = np.random.default_rng(0).permutation(self.num_people) % self.parts  # (K,)
-        order = np.lexsort((people, self.part_of[people], sides))
+        self.order = order = np.lexsort((people, self.part_of[people], sides))  # (N,) the image in each place
         self.people, self.sides = people[order], sides[order]  # (N,) each
         self.part = self.part_of[self.people]
         self.rows = np.empty(rows.shape)  # (N, d) float64
@@ -173,16 +173,22 @@ class _Sweep:
 
     def exact(self, tile: tuple[slice, slice], bins: Tensor, wanted: Tensor) -> tuple[Array, Array]:
         """Bin and exact score of the pairs of a tile whose bin is wanted."""
+        number, scores, _, _ = self.exact_pairs(tile, bins, wanted)
+        return number, scores
+
+    def exact_pairs(self, tile: tuple[slice, slice], bins: Tensor, wanted: Tensor) -> tuple[Array, Array, Array, Array]:
+        """... and the places of their two images."""
         hit = torch.index_select(wanted, 0, bins.flatten(), out=self._hit[: bins.numel()])
         at = hit.nonzero()[:, 0].cpu().numpy() if hit.is_cuda else np.flatnonzero(hit.numpy())
         first, second = np.divmod(at, bins.shape[1])
         number = bins.flatten()[torch.from_numpy(at).to(bins.device)].cpu().numpy()
-        scores = self.score(first + tile[0].start, second + tile[1].start)
+        first, second = first + tile[0].start, second + tile[1].start
+        scores = self.score(first, second)
         if len(at) and np.abs(self.bin_of(scores) - number).max() > self.margin:
             raise RuntimeError(
                 "a float32 matrix product is less exact than float32: is a reduced precision switched on?"
             )
-        return number, scores
+        return number, scores, first, second
 
     def score(self, first: Array, second: Array) -> Array:
         scores = np.empty(len(first))
@@ -291,7 +297,8 @@ class AllPairsResult:
         """Count the bins. What will be wanted is guessed from the tiles so far, and found in those to come."""
         sweep, tiles = self._sweep, self._sweep.tiles
         self._by_part = torch.zeros(sweep.parts, sweep.size, dtype=torch.int64, device=sweep.fast.device)
-        total = torch.zeros_like(self._by_part[0])
+        total, numbers = torch.zeros_like(self._by_part[0]), torch.arange(sweep.size, device=sweep.fast.device)
+        self._tops: list[Tensor] = []  # of each tile, its highest bin
         self._stages: list[tuple[Array, list[Any]]] = [(self._known.copy(), [])]  # bins found in these tiles
         wanted, due = None, max(1, len(tiles) // 16)
         for number, tile in enumerate(tiles):
@@ -303,6 +310,7 @@ class AllPairsResult:
             bins = sweep.bins(tile)
             counts = torch.bincount(bins.flatten(), minlength=sweep.size)
             total += counts
+            self._tops.append(torch.where(counts > 0, numbers, 0).amax())
             for part in {sweep.part[side.start] for side in tile}:
                 self._by_part[part] += counts
             self._stages[-1][1].append(tile)
@@ -419,13 +427,74 @@ class AllPairsResult:
         far, tar = (of / num for of, num in zip(counts, (self.num_impostor, self.num_genuine), strict=True))
         return ROC(far, tar, np.append(np.inf, edges[new]))
 
+    @cached_property
+    def eer_threshold(self) -> float:
+        """A threshold whose FAR and FRR are nearest to each other, of those at the edges of bins."""
+        far, tar, thresholds = self.roc
+        return float(thresholds[np.argmin(np.abs(far - (1 - tar)))])
+
+    def about(self, name: str) -> float:
+        """A number as `intervals` knows them, without another round through the pairs: as exact as `roc` is."""
+        return self._counts.value(name)
+
+    def histogram(self, bins: int = 40) -> tuple[Array, Array, Array]:
+        """Edges (bins + 1,), and how many genuine and impostor pairs score between one and the next, impostors' bins
+        as wholes.  (bins,) each
+        """
+        number = np.flatnonzero(self._binned.rest)
+        middle = (number - self._sweep.offset + 0.5) / BINS
+        ends = min(middle[0], self._genuine[-1]), max(middle[-1], self._genuine[0])
+        edges = np.histogram_bin_edges(np.array(ends), bins)
+        impostor = np.histogram(middle, edges, weights=self._binned.rest[number])[0]
+        return edges, np.histogram(self._genuine, edges)[0], impostor.astype(np.int64)
+
+    def worst_impostors(self, count: int = 10) -> tuple[Array, Array]:
+        """The impostor pairs with the highest scores, best first: their images and scores.  (n, 2), (n,)"""
+        sweep, reach = self._sweep, np.flatnonzero(self._binned.upper >= min(count, self.num_impostor))
+        lowest = max(1, int(reach[-1]) - 2 * sweep.margin)  # an exact score may lie `margin` bins from where it counts
+        wanted = torch.arange(sweep.size, device=self._by_part.device) >= lowest
+        found = []
+        for tile, top in zip(sweep.tiles, self._tops, strict=True):
+            if int(top) >= lowest:
+                _, scores, first, second = sweep.exact_pairs(tile, sweep.bins(tile), wanted)
+                best = np.argsort(-scores, kind="stable")[:count]
+                found.append((scores[best], first[best], second[best]))
+        scores, first, second = (np.concatenate(kind) for kind in zip(*found, strict=True))
+        return self._ranked(-scores, first, second, count)
+
+    def worst_genuine(self, count: int = 10) -> tuple[Array, Array]:
+        """The genuine pairs with the lowest scores, worst first: their images and scores.  (n, 2), (n,)"""
+        own = [np.flatnonzero(self._sweep.people == person) for person in np.unique(self._person[-count:])]
+        pairs = np.concatenate([places[np.stack(np.triu_indices(len(places), 1))] for places in own], axis=1)
+        if not self._sweep.within:
+            pairs = pairs[:, self._sweep.sides[pairs[0]] != self._sweep.sides[pairs[1]]]
+        return self._ranked(self._sweep.score(pairs[0], pairs[1]), pairs[0], pairs[1], count)
+
+    def _ranked(self, key: Array, first: Array, second: Array, count: int) -> tuple[Array, Array]:
+        """Of pairs of places those with the least key: their images and scores."""
+        images = np.sort(self._sweep.order[np.stack([first, second], axis=1)], axis=1)
+        order = np.lexsort((images[:, 1], images[:, 0], key))[:count]
+        return images[order], self._sweep.score(first[order], second[order])
+
+    @property
+    def _num_people(self) -> int:
+        return self._sweep.num_people
+
+    @property
+    def parts(self) -> int:
+        """Into how many parts the people are dealt for the intervals."""
+        return self._sweep.parts
+
     def interval(self, name: str, *, level: float = 0.95) -> Interval:
         """Interval of one number; see `intervals`."""
         return self.intervals([name], level=level)[name]
 
-    def intervals(self, names: Sequence[str] = ("auc", "eer"), *, level: float = 0.95) -> dict[str, Interval]:
+    def intervals(
+        self, names: Sequence[str] = ("auc", "eer"), *, level: float = 0.95, exact: bool = True
+    ) -> dict[str, Interval]:
         """Intervals by people from J = 20 parts of them (one for each person where they are fewer).
 
+        exact: round the number itself; else round that of `about`, as for a curve of many points.
         names: "auc", "eer", "tar@1e-3" (any FAR), "far>=0.35" or "frr<0.35" (any threshold).
         The people are dealt to J parts at random. x_j is the number without the people of part j, from the bins, which
         the round through the pairs counts for each part besides. The grouped jackknife takes
@@ -445,7 +514,7 @@ class AllPairsResult:
         found, parts = {}, self._sweep.parts
         people = len(np.unique(self._person)), self._sweep.num_people // 2  # couples share nobody
         for name in names:
-            estimate = self._value(name)
+            estimate = self._value(name) if exact else self.about(name)
             if estimate in (0.0, 1.0):
                 trials = {"tar@": people[:1], "frr<": people[:1], "far>": people[1:]}.get(name[:4], people)
                 found[name] = exact_interval(name, int(estimate), trials, level)
