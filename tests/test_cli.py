@@ -7,6 +7,7 @@ import csv
 import json
 import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -231,6 +232,22 @@ def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
         assert max(map(len, told.splitlines())) <= 120
         if command == "train":
             assert all(stem in told for stem in losses.REGISTRY)
+
+
+SHOWN = ["README.md", "README.zh.md", "course/en/01_verification.md", "course/zh/01_verification.md",
+         "course/site/pages/en/data.md", "course/site/pages/zh/data.md"]  # fmt: skip
+
+
+@pytest.mark.parametrize("page", SHOWN)
+def test_the_commands_that_readers_are_shown_are_understood(page: str) -> None:
+    text = (Path(__file__).parents[1] / page).read_text(encoding="utf-8")
+    shown = re.findall(r"^facelearn (?!.*--data lfw)([^#\n]+)|`facelearn ([^`\n]+)`", text, re.MULTILINE)
+    commands = [shlex.split(line or inline) for line, inline in shown if "--help" not in inline]
+    assert len(commands) >= 5
+    for words in commands:
+        options = cli.make_parser().parse_args(words)  # which ends the process where it does not understand
+        if options.command == "evaluate":
+            cli._check_fitting(options, options.on.partition(":")[0])
 
 
 def test_recipes_and_pair_batches(tmp_path: Path) -> None:
