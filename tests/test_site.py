@@ -495,8 +495,9 @@ class TestInABrowser:
         assert len(seen) > 5
 
     def test_an_explorer_is_there_as_high_and_as_dark_as_the_page_wants(self, browser, address, language):
-        margins, points = ("#boundary path[data-loss]", 6), ("#dots .dot", 36)
-        for name, (drawn, many) in {"explorer": margins, "index": margins, "mining": points}.items():
+        margins, points, pairs = ("#boundary path[data-loss]", 6), ("#dots .dot", 36), ("#dots .dot", 4)
+        explorers = {"explorer": margins, "index": margins, "mining": points, "circle": pairs}
+        for name, (drawn, many) in explorers.items():
             open_page(browser, f"{address}/{language}/{name}.html")
             browser.execute_script("document.documentElement.dataset.theme = 'dark'")
             frame = browser.find_element(By.CSS_SELECTOR, "iframe.explorer")

@@ -1,8 +1,8 @@
-"""Copy what the explorers share from the margin explorer into the triplet explorer.
+"""Copy what the explorers share from the margin explorer into the others.
 
     python tools/explorers.py
 
-Each page is one file that needs no other, wherever it is taken; so what they share stands in both, between `shared:`
+Each page is one file that needs no other, wherever it is taken; so what they share stands in each, between `shared:`
 and `end`, and is written in `explorer.html` alone. A test says where the copy was forgotten.
 """
 
@@ -14,7 +14,8 @@ from pathlib import Path
 from facelearn.files import write_whole
 
 SITE = Path(__file__).resolve().parents[1] / "course" / "site"
-SOURCE, COPY = SITE / "explorer.html", SITE / "explorer_mining.html"
+SOURCE = SITE / "explorer.html"
+COPIES = (SITE / "explorer_mining.html", SITE / "explorer_circle.html")
 SHARED = re.compile(r"/\* shared: .*?/\* end \*/|^// shared: .*?^// end$", re.S | re.M)
 
 
@@ -25,5 +26,6 @@ def filled(page: str, source: str) -> str:
 
 
 if __name__ == "__main__":
-    page = filled(COPY.read_text(encoding="utf-8"), SOURCE.read_text(encoding="utf-8"))
-    write_whole(COPY, page.encode())
+    source = SOURCE.read_text(encoding="utf-8")
+    for copy in COPIES:
+        write_whole(copy, filled(copy.read_text(encoding="utf-8"), source).encode())

@@ -36,7 +36,7 @@ MADE = {
 # The navigation. A page of course/{en,zh} that is named nowhere here comes last in "reference".
 GROUPS = {
     "course": ["contents"],
-    "use": ["install", "data", "models", "explorer", "mining"],
+    "use": ["install", "data", "models", "explorer", "mining", "circle"],
     "teach": ["instructor", "grading"],
     "reference": ["losses", "notation", "glossary", "references", "protocol", "real_faces", "api"],
 }
