@@ -83,8 +83,9 @@ def fit(
     * `amp`: False, "bf16", "fp16", or True (bf16 if the device has it); the net then runs in half precision, the loss
       always in float32. A net in float64 gets its images in float64.
     * `channels_last`: channels side by side in memory, which convolutions on a GPU in half precision want.
-    * `checkpoint`: a file written after each epoch, whole or not at all. If it is there, training resumes after the
-      epoch it holds (or returns at once, if that was the last); with other settings it is refused.
+    * `checkpoint`: a file written after each epoch, whole or not at all, in a folder that is there. If the file is,
+      training resumes after the epoch it holds (or returns at once, if that was the last); with other settings it is
+      refused.
     * `progress`: a bar; None decides by `show_progress`. `workers`: processes that load data that is not in memory.
 
     With several processes each batch is shared out evenly, the net's gradients are averaged, and the loss is taken over

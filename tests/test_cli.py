@@ -126,7 +126,7 @@ def test_a_finished_run_is_not_repeated_and_other_settings_are_refused(
         (["--loss", "arcfase"], "loss: 'arcfase'; expected one of softmax, normface"),
         (
             ["--loss", "arcface:margn=1"],
-            "arcface has no margn; expected some of beyond_pi, detach_margin, margin, num_subcenters, sample_rate",
+            "arcface has no margn; expected some of beyond_pi, detach_margin, ignore_label, label_smoothing, margin",
         ),
         (["--loss", "arcface:scale"], "loss: 'scale' in 'arcface:scale'; expected name=value"),
         (["--loss", "arcface:scale=-1"], "scale=-1: expected a positive number"),
