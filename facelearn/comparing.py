@@ -190,9 +190,13 @@ def _same_pairs(a: VerificationResult, b: VerificationResult) -> bool:
 def _say_differences(results: Mapping[str, VerificationResult], resamples: int, say: Callable[[str], None]) -> None:
     """To the first, each with its interval."""
     (base, reference), *others = results.items()
+    if not reference._num_people:
+        say(f"\nno interval of the differences to {base}: it is not known whose images the pairs are")
+        return
+    measures = ["eer", "tar@1e-2", *({"accuracy"} & numbers(reference, resamples=0)["numbers"].keys())]
     say(f"\ndifferences to {base}, by a bootstrap of people shared by both")
     for name, result in others:
-        for measure_name in ("eer", "tar@1e-2", "accuracy") if resamples else ():
+        for measure_name in measures if resamples else ():
             try:
                 say(f"  {name}: {compare(result, reference, measure_name, resamples=resamples)}")
             except ValueError as problem:

@@ -399,6 +399,12 @@ def test_two_models_are_compared_on_the_same_pairs(inside: Path, capsys: pytest.
         assert f"  {files[1]}: {expected}\n" in told
         assert f"differences to {files[0]}" in told
         assert roc_auc_score(same, scores) == pytest.approx(results[0].auc)
+    assert "accuracy" not in told  # of all pairs
+    for name in ("one", "other"):
+        pd.read_csv(f"{name}.csv")[["score", "same"]].to_csv(f"{name}_bare.csv", index=False)
+    assert run("compare", "--own", "scores:one_bare.csv", "scores:other_bare.csv") == 0
+    told = capsys.readouterr().out.splitlines()
+    assert told[-1].startswith("no interval of the differences to scores:one_bare.csv: it is not known whose images")
     pd.read_csv("other.csv").iloc[::-1].to_csv("turned.csv", index=False)
     np.save("fewer.npy", x[:40])
     Path("forty.txt").write_text("\n".join(map(str, labels[:40])))
