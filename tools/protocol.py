@@ -5,7 +5,8 @@
 
 `course/experiments/protocol.py` says what is run. Each finished run goes at once into `search.csv`, `search_rates.csv`,
 `protocol.csv` (all at one rate) or `protocol_rates.csv` (each at its own) of `course/results`, so that the same command
-goes on where it was stopped; `course/settings.json` and the tables of `course/{en,zh}/protocol.md` are made from these.
+goes on where it was stopped; last come the chapters' rows at better rates, `rates.csv` (`course/experiments/rates.py`).
+`course/settings.json` and the tables of `course/{en,zh}/protocol.md` are made from these.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from tools import protocol_page
 from tools.chapters import Failed, reports
-from tools.results import ENVIRONMENT, Row, load
+from tools.results import ENVIRONMENT, Row, full_run, load
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -207,6 +208,8 @@ def main(arguments: list[str] | None = None) -> int:
                 fill(table, protocol.finals(recipes), args.jobs)
             if table.is_file():
                 check(table, protocol.finals(recipes))
+        if not args.page:
+            full_run(args.course, "rates", args.jobs)
     except KeyboardInterrupt:
         print("stopped; finished runs are kept, the same command goes on", file=sys.stderr)
         return 130

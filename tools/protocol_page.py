@@ -1,5 +1,8 @@
 """The tables of `course/{en,zh}/protocol.md`, from the stored runs; `tools/protocol.py` writes them.
 
+Those of the learning rate: what was tried on `tune`, what it changes against one rate for all, and what becomes of the
+chapters' comparisons (`course/experiments/rates.py`).
+
 The prose of the pages is written by people. What follows from numbers stands between `<!-- protocol:NAME -->` and
 `<!-- /protocol -->`, and is made here.
 """
@@ -22,7 +25,31 @@ BASES = ("softmax", "normface")
 ONE = 4e-3  # the rate of the chapters
 LEVEL = 0.95
 MARKED = re.compile(r"(<!-- protocol:(\w+) -->\n).*?(<!-- /protocol -->)", re.S)
-WORDS = {
+NAMES_ZH = {  # parts of the names in `experiments/rates.py`, longer ones first
+    "log of FAR B / A, few": "FAR 之比 B / A 的对数，B 很少",
+    "log of FAR B / A, half": "FAR 之比 B / A 的对数，各半",
+    "FRR of B - A, camera": "FRR 之差 B - A，摄像头造成的部分",
+    "within / between": "类内 / 类间",
+    "moving - frozen centres": "会移动 - 冻结的中心",
+    "change from 8 to 24 epochs": "从 8 轮到 24 轮的变化",
+    "24 epochs": "24 轮",
+    "nearest of 64": "64 个里最近的",
+    "hardest": "最难",
+    "random": "随机",
+    "strong ring": "强环",
+    "weak ring": "弱环",
+    "mean norm": "只拉平均值",
+    "division": "除法",
+    "training images named, %": "训练图像认对的百分比",
+    "at once": "从第一步起",
+    "annealed": "退火",
+    "the whole way": "全程",
+    "margin - annealing - scale": "间隔 - 退火 - 尺度",
+    "none": "无间隔",
+    "rad": "弧度",
+    ", ": "，",
+}
+WORDS: dict[str, dict[str, Any]] = {
     "en": {
         "levels": "| loss | seeds | accuracy | EER | TAR@1e-2 | TAR@1e-3 |",
         "differences": "| loss | seeds | EER − softmax | EER − NormFace | TAR@1e-2 − softmax | TAR@1e-3 − softmax |",
@@ -30,6 +57,15 @@ WORDS = {
         "rates": "| loss | {rates} | place | TAR@1e-3 |",
         "order": "Spearman's rank correlation between the two orders of the {n} losses: {eer:.2f} by EER, {tar:.2f} by "
         "TAR@1e-3. By EER {first} was first at {one} and is now in place {place}.",
+        "not_run": "Not trained yet: `make protocol` does it, in about 40 minutes of one core.",
+        "claims": "| chapter | comparison | needed | at {one} | seeds | rate | at that rate | seeds | |",
+        "above": "above {limit:.2g}",
+        "below": "below {limit:.2g}",
+        "within": "within ±{limit:.2g}",
+        "stands": "stands", "weaker": "weaker", "open": "open", "falls": "**falls**",
+        "same side": "same side", "other side": "*other side*",
+        "tally": "Of {n} comparisons with three seeds or more {stands} stand, {weaker} are weaker, {open} are open and "
+        "{falls} fall; of {few} with fewer, mere illustrations, {same} lie on the side that is needed.",
         "better": "Lower EER than {base}, interval clear of 0",
         "same": "No gain over {base} shown, the interval holds 0",
         "worse": "Higher EER than {base}, interval clear of 0",
@@ -43,6 +79,7 @@ WORDS = {
         "late": ", from {start:.0%} of the steps on",
         "batches": "batches {identities_per_batch} × {images_per_identity}",
         "stop": ": ", "end": ".", "comma": ", ",
+        "names": {},
     },
     "zh": {
         "levels": "| 损失 | 种子数 | 准确率 | EER | TAR@1e-2 | TAR@1e-3 |",
@@ -51,6 +88,15 @@ WORDS = {
         "rates": "| 损失 | {rates} | 名次 | TAR@1e-3 |",
         "order": "{n} 种损失前后两种排序的 Spearman 秩相关系数：按 EER 为 {eer:.2f}，按 TAR@1e-3 为 {tar:.2f}。"
         "统一用 {one} 时 EER 最低的是 {first}，现在排第 {place}。",
+        "not_run": "还没有训练：`make protocol` 会补上，单核约 40 分钟。",
+        "claims": "| 章 | 比较 | 论断要求 | {one} 下 | 种子数 | 学习率 | 该学习率下 | 种子数 | |",
+        "above": "大于 {limit:.2g}",
+        "below": "小于 {limit:.2g}",
+        "within": "±{limit:.2g} 以内",
+        "stands": "成立", "weaker": "变弱", "open": "未定", "falls": "**不成立**",
+        "same side": "同侧", "other side": "*异侧*",
+        "tally": "有三个种子以上的 {n} 项比较中，{stands} 项成立，{weaker} 项变弱，{open} 项未定，{falls} 项不成立；"
+        "不足三个种子的 {few} 项只是示例，其中 {same} 项落在论断要求的一侧。",
         "better": "EER 低于 {base}，区间不含 0",
         "same": "看不出比 {base} 好，区间含 0",
         "worse": "EER 高于 {base}，区间不含 0",
@@ -64,6 +110,7 @@ WORDS = {
         "late": "，从总步数的 {start:.0%} 起加入",
         "batches": "每批 {identities_per_batch} × {images_per_identity}",
         "stop": "：", "end": "。", "comma": "、",
+        "names": NAMES_ZH,
     },
 }  # fmt: skip
 
@@ -162,7 +209,7 @@ def chosen(recipes: dict[str, Any], words: dict[str, str]) -> str:
     return _table(words["settings"], lines)
 
 
-def rates(search: pd.DataFrame, table: pd.DataFrame, settings: dict[str, Any], words: dict[str, str]) -> str:
+def rates(search: pd.DataFrame, table: pd.DataFrame, settings: dict[str, Any], words: dict[str, Any]) -> str:
     """On `tune`: EER in percent at each rate, the chosen one bold, and what the own rate changes; best first.
 
     What stands at `ONE` is the search's.
@@ -193,12 +240,41 @@ def _moved(old: pd.DataFrame, now: pd.DataFrame, loss: str) -> tuple[str, str]:
     return " → ".join(map(str, places)), " → ".join(tars)
 
 
-def _order(old: pd.DataFrame, now: pd.DataFrame, words: dict[str, str]) -> str:
+def _order(old: pd.DataFrame, now: pd.DataFrame, words: dict[str, Any]) -> str:
     """How far the order of the losses moved from one table to the other."""
     eer, tar = (float(spearmanr(now[name], old[name]).statistic) for name in ("eer", "tar_1e3"))
     first = str(old["eer"].idxmin())
     place = _moved(old, now, first)[0].split()[-1]
     return words["order"].format(n=len(now), eer=eer, tar=tar, first=display(first), place=place, one=f"{ONE:g}")
+
+
+def own_rates(table: pd.DataFrame, finals: Path, words: dict[str, Any]) -> str:
+    """The finals with each loss at its own rate, as far as they are there, and how the order moved."""
+    if not finals.is_file():
+        return words["not_run"]
+    now = pd.read_csv(finals)
+    shown = [count(now, words), levels(now, words), differences(now, words)]
+    if len(now["loss"].unique()) == len(table["loss"].unique()):
+        old, new = (100 * one.groupby("loss")[["eer", "tar_1e3"]].mean() for one in (table, now))
+        shown.append(_order(old, new.loc[old.index], words))
+    return "\n\n".join(shown)
+
+
+def claims(table: pd.DataFrame, words: dict[str, Any]) -> str:
+    """The chapters' comparisons at 4e-3 and at each loss's own rate, with the verdict of `experiments/rates.py`."""
+    experiment = importlib.import_module("experiments.rates")
+    lines, verdicts = [], []
+    for chapter, pairs in experiment.compared(table).items():
+        for before, now in pairs:
+            verdicts.append(experiment.verdict(before, now))
+            needed = words[now.kind].format(limit=now.limit)
+            old, new = ([_interval(one.values), str(len(one.values))] for one in (before, now))
+            name, rate = _named(now.name, words["names"]), f"{experiment.SETTINGS['rates'][chapter]:g}"
+            lines.append([f"[{chapter[:2]}]({chapter}.ipynb)", name, needed, *old, rate, *new, words[verdicts[-1]]])
+    counts = {kind: verdicts.count(kind) for kind in ("stands", "weaker", "open", "falls")}
+    same, few = verdicts.count("same side"), len(verdicts) - sum(counts.values())
+    tally = words["tally"].format(n=sum(counts.values()), few=few, same=same, **counts)
+    return _table(words["claims"].format(one=f"{ONE:g}"), lines) + "\n\n" + tally
 
 
 def render(page: str, course: Path, language: str) -> str:
@@ -216,6 +292,8 @@ def render(page: str, course: Path, language: str) -> str:
         "verdicts": lambda: verdicts(table, words),
         "settings": lambda: chosen(settings["losses"], words),
         "rates": lambda: rates(search, further, settings, words),
+        "own_rates": lambda: own_rates(table, results / "protocol_rates.csv", words),
+        "claims": lambda: claims(pd.read_csv(results / "rates.csv"), words),
     }
     if wrong := set(sections) ^ {name for _, name, _ in MARKED.findall(page)}:
         raise Failed(
@@ -245,6 +323,20 @@ def _points(d: Difference) -> str:
         return ""
     ends = f" [{100 * (d.mean - d.half):+.2f}, {100 * (d.mean + d.half):+.2f}]" if d.n > 1 else ""
     return f"{100 * d.mean:+.2f}{ends}".replace("-", "−")
+
+
+def _interval(values: pd.Series) -> str:
+    """`−0.62 ± 0.19`, the 95 % t interval over the seeds; below three the mean alone."""
+    if len(values) < 3:
+        return f"{values.mean():+.2f}".replace("-", "−")
+    half = t.ppf((1 + LEVEL) / 2, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5
+    return f"{values.mean():+.2f} ± {half:.2f}".replace("-", "−")
+
+
+def _named(name: str, parts: dict[str, str]) -> str:
+    for english, other in parts.items():
+        name = name.replace(english, other)
+    return name.replace(" - ", " − ")
 
 
 def _recipe(recipe: dict[str, Any], words: dict[str, str]) -> str:

@@ -255,6 +255,8 @@ def test_a_small_protocol_from_search_to_page_resumes_where_it_stopped(protocol,
     assert {loss: {**settings[loss], "lr": recipe["lr"]} for loss, recipe in chosen.items()} == chosen
     runner.fill(results / "protocol.csv", protocol.finals(settings), run=smoke)
     finals = pd.read_csv(results / "protocol.csv")
+    runner.fill(results / "protocol_rates.csv", protocol.finals(chosen), run=smoke)
+    (results / "rates.csv").write_bytes((RESULTS / "rates.csv").read_bytes())
     assert list(finals["loss"]) == 2 * ["softmax", "normface"]
     assert list(finals["seed"]) == [1001, 1001, 1002, 1002]
     assert finals["eer"].between(0, 0.5).all()
@@ -264,6 +266,7 @@ def test_a_small_protocol_from_search_to_page_resumes_where_it_stopped(protocol,
         (tmp_path / language).mkdir()
         (tmp_path / language / "protocol.md").write_bytes((COURSE / language / "protocol.md").read_bytes())
     runner.write_pages(tmp_path)
+    assert "Not trained yet" not in (tmp_path / "en" / "protocol.md").read_text()
     assert "Runs done: 4 of 4" in (tmp_path / "en" / "protocol.md").read_text()
     assert "not finished" not in (tmp_path / "en" / "protocol.md").read_text()
     assert "not finished" in protocol_page.count(finals.iloc[:3], protocol_page.WORDS["en"])
