@@ -500,12 +500,15 @@ def _check_labels(data: Any, loss: nn.Module) -> None:
     labels = getattr(data, "labels", None)
     if not isinstance(labels, Tensor) or len(labels) == 0:
         return
-    for module in loss.modules():
-        classes = getattr(module, "num_classes", None)
-        seen = labels[labels != getattr(module, "ignore_label", None)]
-        low, high = (int(seen.min()), int(seen.max())) if len(seen) else (0, 0)
-        if isinstance(classes, int) and not 0 <= low <= high < classes:
-            raise ValueError(f"labels: {low} to {high}; {type(module).__name__} expects 0 to {classes - 1}")
+    classes = getattr(loss, "num_classes", None)
+    if not isinstance(classes, int):
+        for part in loss.children():
+            _check_labels(data, part)
+        return
+    seen = labels[labels != getattr(loss, "ignore_label", None)]  # a loss within this one gets no others
+    low, high = (int(seen.min()), int(seen.max())) if len(seen) else (0, 0)
+    if not 0 <= low <= high < classes:
+        raise ValueError(f"labels: {low} to {high}; {type(loss).__name__} expects 0 to {classes - 1}")
 
 
 def _length(data: Any) -> int:

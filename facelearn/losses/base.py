@@ -90,6 +90,8 @@ class Loss(nn.Module):
 
     #: Names of own parameters that weight decay would harm; `facelearn.training.fit` reads this.
     no_weight_decay: ClassVar[tuple[str, ...]] = ()
+    #: Names of own parameters without a row per class, whatever their length; `facelearn.starting` reads this.
+    no_rows: ClassVar[tuple[str, ...]] = ()
     #: Does it compare the images of a batch with each other? Then a batch needs several of each person.
     compares: ClassVar[bool] = False
     #: What each setting may be, whenever it is set. A subclass adds those of its own.
@@ -353,10 +355,14 @@ class ClassLoss(Loss):
             return self.per_known_sample(embeddings, labels)
         kept = labels != self.ignore_label  # (B,)
         if not kept.any():
-            nothing = torch.stack([(0 * leaf).sum() for leaf in (embeddings, *self.parameters())]).sum()
+            nothing = torch.stack([(0 * leaf).sum() for leaf in (embeddings, *self.leaves())]).sum()
             return nothing.expand(len(labels)), kept.long()
         losses = self.per_known_sample(embeddings[kept], labels[kept])
         return losses.new_zeros(len(labels)).masked_scatter(kept, losses), kept.long()
+
+    def leaves(self) -> list[Tensor]:
+        """What gets a gradient of 0 where no sample is left: all that the loss learns."""
+        return list(self.parameters())
 
     def per_known_sample(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         """`per_sample`; where labels were not looked at, NaN for one without a class."""

@@ -25,6 +25,7 @@ class Center(ClassLoss):
     Args:
         embedding_dim, num_classes: d and C.
         alpha: α, how far centres move, 0 ≤ α ≤ 1.
+        ignore_label: see `ClassLoss`.
         reduction, validate, device, dtype: see `Loss`.
         process_group: n_j and the sums count the batches of all ranks, and the centres stay the same on each (see
             `parallel.py`); without it every rank would move centres of its own.

@@ -45,7 +45,7 @@ class DiscFace(Classifier):
     Elsewhere: written as F.normalize(ξ) · clamp(‖ξ‖) a ξ that starts at 0 never moves; bobo0810 has one ξ per class.
     """
 
-    no_weight_decay = ("xi",)
+    no_weight_decay = no_rows = ("xi",)
     rules: ClassVar = {
         "weight": NOT_NEGATIVE,
         "bound": POSITIVE,
@@ -74,6 +74,9 @@ class DiscFace(Classifier):
     @property
     def holds_constants(self) -> bool:  # type: ignore[override]
         return self.base_loss.holds_constants
+
+    def leaves(self) -> list[Tensor]:
+        return [self.xi, *self.base_loss.leaves()]
 
     def displacement(self) -> Tensor:
         """v, which is ξ or, where that is too long, ξ shortened to the bound. At ξ = 0 the gradient is finite, not 0.

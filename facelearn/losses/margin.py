@@ -209,6 +209,14 @@ class MarginHead(Classifier):
         own = torch.where(chosen[place] == own, place, -1)
         return F.embedding(centers, self.weight, sparse=not transformed(self.weight)), own
 
+    def leaves(self) -> list[Tensor]:
+        """With `sample_rate` < 1 none of the rows: a gradient of 0 to all of them would let the optimiser move them."""
+        if self.sample_rate == 1 or not self.training:
+            return super().leaves()
+        none = torch.empty(0, dtype=torch.int64, device=self.weight.device)
+        met = F.embedding(none, self.weight, sparse=not transformed(self.weight))
+        return [met if leaf is self.weight else leaf for leaf in self.parameters()]
+
     def draw_classes(self, own: Tensor) -> Tensor:
         """The classes of this rank to compare with in a training call: all those in `own`, and others.  (n,), sorted"""
         return sample_classes(own, len(self.weight) // self.num_subcenters, self.sample_rate)

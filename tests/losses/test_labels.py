@@ -12,6 +12,7 @@ from torch import Tensor
 from facelearn import losses
 from facelearn.data import ImageSet
 from facelearn.losses import Center, Classifier, Joint, MarginHead
+from facelearn.losses.sampling import touched_rows_only
 from facelearn.training import fit
 from tests.losses.conformance import CLASSIFYING, batch
 
@@ -104,6 +105,23 @@ def test_a_batch_without_a_kept_sample_is_0_with_gradients_of_0(name: str, reduc
     torch.testing.assert_close(loss.state_dict(), before, rtol=0, atol=0)
 
 
+def test_rows_that_no_sample_has_met_stay_where_they_are() -> None:
+    """With `sample_rate` a gradient of 0 to all rows would let weight decay and momentum move each of them."""
+    arcface = losses.ArcFace(8, 50, sample_rate=0.1, ignore_label=-1)
+    for loss, head in ((arcface, arcface), (losses.DiscFace(base := losses.ArcFace(8, 50, sample_rate=0.1)), base)):
+        loss.ignore_label = -1
+        optimizer = torch.optim.AdamW(loss.parameters(), lr=0.1, weight_decay=0.5)
+        touched_rows_only(optimizer)
+        x, moved = torch.randn(4, 8), []
+        for y in (torch.arange(4), torch.full((4,), -1)):
+            before = head.weight.detach().clone()
+            loss(x, y).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            moved.append(int((head.weight != before).any(1).sum()))
+        assert moved == [5, 0]
+
+
 def test_centres_of_ignored_samples_stay() -> None:
     center = Center(2, 3, ignore_label=1)
     x = torch.tensor([[1.0, 0.0], [0.0, 4.0]])
@@ -149,6 +167,7 @@ def test_a_training_passes_over_ignored_labels() -> None:
     labels[:3] = 99
     torch.manual_seed(0)
     assert trained(labels, losses.NormFace(4, 3, ignore_label=99)) > 0
+    assert trained(labels, losses.DiscFace(losses.NormFace(4, 3), ignore_label=99)) > 0
     joint = Joint((1.0, losses.NormFace(4, 3, ignore_label=99)), (0.1, Center(4, 3)))
     with pytest.raises(ValueError, match="labels: 0 to 99; Center expects 0 to 2"):
         trained(labels, joint)
