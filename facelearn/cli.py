@@ -383,6 +383,7 @@ def _extended(options: argparse.Namespace, given: dict[str, Any]) -> tuple[Path,
     if options.epochs is not None:
         raise ValueError(f"--epochs={options.epochs}: found with --extend, expected it to be left out")
     old = Path(options.start or options.run)
+    old = old if old.name.strip(".") else old.resolve()  # `.` has no name to add to
     runs.model_file(old)  # finished
     stored = runs.config(old)
     more = {"epochs": options.extend, "start": str(old), "seed": stored.seed + 1}  # not the same draws once more

@@ -158,6 +158,9 @@ def compare_own(
     labels, pairs, templates: of embeddings, as for `own.open_own`. ValueError where two files are not of the same
     images or rows in the same order, and for all pairs of more than `measuring.MANY` images.
     """
+    beside = {"labels": labels, "pairs": pairs, "templates": templates}
+    if all(words.startswith("scores:") for words in files) and (unused := [name for name in beside if beside[name]]):
+        raise ValueError(f"--{unused[0]}: found with scores, which do not use it; expected it to be left out")
     results: dict[str, VerificationResult] = {}
     items: dict[str, list[str]] = {}
     for words in dict.fromkeys(files):
@@ -190,13 +193,15 @@ def _same_pairs(a: VerificationResult, b: VerificationResult) -> bool:
 def _say_differences(results: Mapping[str, VerificationResult], resamples: int, say: Callable[[str], None]) -> None:
     """To the first, each with its interval."""
     (base, reference), *others = results.items()
-    if not reference._num_people:
-        say(f"\nno interval of the differences to {base}: it is not known whose images the pairs are")
+    if not resamples:
+        return
+    if unknown := [name for name, result in results.items() if not result._num_people]:
+        say(f"\nno interval of the differences to {base}: it is not known whose images the pairs of {unknown[0]} are")
         return
     measures = ["eer", "tar@1e-2", *({"accuracy"} & numbers(reference, resamples=0)["numbers"].keys())]
     say(f"\ndifferences to {base}, by a bootstrap of people shared by both")
     for name, result in others:
-        for measure_name in measures if resamples else ():
+        for measure_name in measures:
             try:
                 say(f"  {name}: {compare(result, reference, measure_name, resamples=resamples)}")
             except ValueError as problem:

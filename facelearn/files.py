@@ -70,6 +70,8 @@ def check_folder(folder: str | os.PathLike[str], what: str) -> None:
     `runs`, where examples have their runs; another one that is to hold it must be there, or it is misspelt.
     """
     folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(f"{what}={folder}: found a file, expected a folder")
     if folder.exists():
         check_writable(folder / "new", what)
     else:

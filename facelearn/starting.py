@@ -118,10 +118,12 @@ class Start:
         there = {name: row for row, name in enumerate(range(classes) if same_set else self.people or [])}
         known = [(i, there[name]) for i, name in enumerate(here) if name in there]
         pairs = torch.tensor(known, dtype=torch.int64).view(-1, 2)
+        parts = loss.named_modules()
+        no_rows = {f"{path}.{name}".lstrip(".") for path, part in parts for name in getattr(part, "no_rows", ())}
         own, copied = loss.state_dict(), False
         for name, value in own.items():
             stored = self.loss.get(name)
-            if stored is None or not value.ndim or stored.shape[1:] != value.shape[1:]:
+            if stored is None or name in no_rows or not value.ndim or stored.shape[1:] != value.shape[1:]:
                 continue
             each = len(value) // classes  # rows a class
             if each and len(value) == each * classes and len(stored) == each * len(there):

@@ -483,6 +483,15 @@ def test_a_folder_that_is_to_hold_the_result_must_be_there(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_file_in_the_place_of_a_folder_is_named_as_it_was_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("there").touch()
+    assert run("evaluate", "--weights", "none", "--out", "there") == 2
+    assert capsys.readouterr().err == "facelearn evaluate: error: --out=there: found a file, expected a folder\n"
+
+
 def test_a_folder_for_results_is_made_and_so_is_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert train(Path("runs/one"), epochs=1) == 0

@@ -417,6 +417,7 @@ def test_two_models_are_compared_on_the_same_pairs(inside: Path, capsys: pytest.
         (["--own", "embeddings:one.npy", "embeddings:fewer.npy", *rest], "people.txt: found 80 labels, expected 40"),
         (["--own", "scores:one.csv", "embeddings:other.npy", *rest], "found other rows than in scores:one.csv"),
         (["--own", "scores:one.csv"], "--own: found 1 file, expected two or more"),
+        (["--own", "scores:one.csv", "scores:other.csv", *rest], "--labels: found with scores, which do not use it"),
         (["--own", "folder:one", "folder:other"], "--own: 'folder:one'; expected embeddings:FILE or scores:FILE"),
         (["--own", "scores:one.csv", "scores:other.csv", "--flip"], "--flip: found with --own, which does not use it"),
         (["--runs", "one", "--labels", "people.txt"], "--labels: found with --runs, which does not use it"),
@@ -546,6 +547,25 @@ def test_names_from_outside_are_text_and_pictures_can_be_left_out(faces: Path, i
     assert run("evaluate", *words) == 0
     html = BeautifulSoup((inside / "report" / REPORT.format("faces")).read_text(), "html.parser")
     assert len(html.select("img")) == 3
+
+
+def test_without_people_or_intervals_two_models_have_no_difference(
+    inside: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whichever of the files does not say whose images the pairs are; no line promises what does not follow."""
+    pairs = pd.DataFrame(
+        {"first": list("acegace"), "second": list("bdfhdfh"), "score": range(7), "same": 4 * [1] + 3 * [0]}
+    )
+    pairs.to_csv("bare.csv", index=False)
+    pairs.assign(person1=list("acegace"), person2=list("acegceg")).to_csv("named.csv", index=False)
+    files = ["scores:named.csv", "scores:bare.csv"]
+    for given in (files, files[::-1]):
+        assert run("compare", "--own", *given, "--resamples", 20) == 0
+        told = capsys.readouterr().out
+        assert told.endswith("it is not known whose images the pairs of scores:bare.csv are\n")
+        assert "not available" not in told
+        assert run("compare", "--own", *given, "--resamples", 0) == 0
+        assert "difference" not in capsys.readouterr().out
 
 
 def test_the_notice_on_pictures_stands_where_there_are_some(faces: Path, inside: Path) -> None:

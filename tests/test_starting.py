@@ -177,6 +177,10 @@ def test_more_epochs_are_a_run_that_starts_from_the_finished_one(
     assert run("train", "--from", "one", "--run", "other", "--extend", 2) == 0
     assert all(torch.equal(value, long[name]) for name, value in load_file("other/checkpoint.safetensors").items())
     assert run("train", "--run", "one", "--extend", 2) == 0  # there already
+    monkeypatch.chdir("one")
+    assert run("train", "--run", ".", "--extend", 1) == 0
+    monkeypatch.chdir(tmp_path)
+    assert runs.config("one+1").epochs == 1
     for given, message in (
         (["--run", "none", "--extend", 2], "run: none holds no config.json"),
         (["--run", "one", "--extend", 2, "--epochs", 3], "--epochs=3: found with --extend"),
@@ -184,6 +188,18 @@ def test_more_epochs_are_a_run_that_starts_from_the_finished_one(
     ):
         assert run("train", *given) == 2
         assert message in capsys.readouterr().err
+
+
+def test_only_what_has_a_row_per_class_goes_by_name() -> None:
+    """DiscFace's ξ has d numbers; that there are as many classes, or half as many, makes no rows of them."""
+    for classes in (4, 2):
+        old, new = (losses.DiscFace(losses.CosFace(4, classes)) for _ in range(2))
+        old.xi.data = torch.arange(4.0)
+        was, names = new.xi.clone(), ["Ada", "Bo", "Cy", "Di"][:classes]
+        start = Start(Path("run"), {}, old.state_dict(), names, "folder:people")
+        assert start.into_loss(new, classes, names[::-1], "folder:other") == classes
+        assert torch.equal(new.base_loss.weight, old.base_loss.weight.flip(0))
+        assert torch.equal(new.xi, was)
 
 
 def test_class_weights_that_are_shared_out_go_to_their_process(monkeypatch: pytest.MonkeyPatch) -> None:
