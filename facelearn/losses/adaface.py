@@ -27,7 +27,8 @@ class AdaFace(MarginHead):
         margin: m.
         h: concentration.
         momentum: β, the weight of the current batch.
-        reduction, validate, tile, process_group, sample_rate, device, dtype: see `MarginHead`.
+        tile, process_group, sample_rate, label_smoothing, ignore_label: see `MarginHead`.
+        reduction, validate, device, dtype: see `Loss`.
 
     Example:
         >>> loss = AdaFace(embedding_dim=64, num_classes=10, momentum=1.0)

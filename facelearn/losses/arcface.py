@@ -29,7 +29,8 @@ class ArcFace(MarginHead):
             (continuous and falling).
         detach_margin: treat target - cos θ as a constant, so that ∂target/∂cos θ = 1: same value, other gradient.
         num_subcenters: K, see `SubCenterArcFace`.
-        reduction, validate, tile, process_group, sample_rate, device, dtype: see `MarginHead`.
+        tile, process_group, sample_rate, label_smoothing, ignore_label: see `MarginHead`.
+        reduction, validate, device, dtype: see `Loss`.
 
     Example:
         >>> loss = ArcFace(embedding_dim=64, num_classes=10, margin=0.5)

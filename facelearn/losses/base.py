@@ -319,7 +319,8 @@ class ClassLoss(Loss):
         num_classes: C, at least 2: with a single class there is nothing to tell apart.
         ignore_label: samples of this label take no part: their value is 0, their gradient 0, no running state sees
             them, and the mean is that over the others. Where no other is left the loss is 0 with gradients of 0
-            (torch's `cross_entropy` with `ignore_index` gives NaN). To leave them out, an accelerator has to wait.
+            (torch's `cross_entropy` with `ignore_index` gives NaN). To leave them out, an accelerator has to wait. Pair
+            losses know of no such label: in a `Joint` they take all samples that have it for one person.
     """
 
     rules: ClassVar = {

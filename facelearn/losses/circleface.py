@@ -24,7 +24,8 @@ class CircleFace(MarginHead):
         embedding_dim, num_classes: d and C.
         margin: m.
         gamma: γ, which takes the place of a scale.
-        reduction, validate, tile, process_group, sample_rate, device, dtype: see `MarginHead`.
+        tile, process_group, sample_rate, label_smoothing, ignore_label: see `MarginHead`.
+        reduction, validate, device, dtype: see `Loss`.
 
     Example:
         >>> loss = CircleFace(embedding_dim=64, num_classes=10, margin=0.25, gamma=64.0)

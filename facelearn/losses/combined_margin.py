@@ -27,7 +27,8 @@ class CombinedMargin(MarginHead):
         m1, m2, m3: a factor > 0, radians ≥ 0, a cosine difference ≥ 0.
         beyond_pi: with θ* = (π - m2) / m1 the angle where π is reached, the target beyond is: "plain" as it is, turning
             up again; "clip" -1 - m3; "linear" cos θ - (1 + cos θ*) - m3; "mm" cos θ - m2 sin m2 - m3 (for m1 = 1).
-        reduction, validate, tile, process_group, sample_rate, device, dtype: see `MarginHead`.
+        tile, process_group, sample_rate, label_smoothing, ignore_label: see `MarginHead`.
+        reduction, validate, device, dtype: see `Loss`.
 
     Example:
         >>> loss = CombinedMargin(embedding_dim=64, num_classes=10, m1=1.0, m2=0.5, m3=0.1)

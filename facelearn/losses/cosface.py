@@ -23,7 +23,8 @@ class CosFace(MarginHead):
         scale: s.
         margin: m, a cosine difference and not an angle. It can be met by every class only up to C/(C-1) (d ≥ C - 1);
             in the plane up to 1 - cos(2π/C).
-        reduction, validate, tile, process_group, sample_rate, device, dtype: see `MarginHead`.
+        tile, process_group, sample_rate, label_smoothing, ignore_label: see `MarginHead`.
+        reduction, validate, device, dtype: see `Loss`.
 
     Example:
         >>> loss = CosFace(embedding_dim=64, num_classes=10, margin=0.35)

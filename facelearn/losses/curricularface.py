@@ -28,7 +28,8 @@ class CurricularFace(MarginHead):
         margin: m in radians.
         momentum: β, the weight of the current batch.
         beyond_pi: see `ArcFace`.
-        reduction, validate, tile, process_group, sample_rate, device, dtype: see `MarginHead`.
+        tile, process_group, sample_rate, label_smoothing, ignore_label: see `MarginHead`.
+        reduction, validate, device, dtype: see `Loss`.
 
     Example:
         >>> loss = CurricularFace(embedding_dim=64, num_classes=10, momentum=0.5)

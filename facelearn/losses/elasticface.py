@@ -30,7 +30,8 @@ class ElasticFace(MarginHead):
         std: σ.
         plus: the "+" variant.
         generator: where the margins are drawn from; `None`: torch's global one.
-        reduction, validate, tile, process_group, sample_rate, device, dtype: see `MarginHead`.
+        tile, process_group, sample_rate, label_smoothing, ignore_label: see `MarginHead`.
+        reduction, validate, device, dtype: see `Loss`.
 
     Example:
         >>> loss = ElasticFace(embedding_dim=64, num_classes=10, std=0.05)

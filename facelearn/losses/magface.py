@@ -31,7 +31,8 @@ class MagFace(MarginHead):
         margin_lower, margin_upper: l_m and u_m, radians.
         regularizer_weight: λ.
         beyond_pi: "easy", the authors' default: the margin only where cos θ_y > 0; "mm" and "plain": see `ArcFace`.
-        reduction, validate, tile, process_group, sample_rate, device, dtype: see `MarginHead`.
+        tile, process_group, sample_rate, label_smoothing, ignore_label: see `MarginHead`.
+        reduction, validate, device, dtype: see `Loss`.
 
     Example:
         >>> loss = MagFace(embedding_dim=2, num_classes=10, lower=10.0, upper=110.0, margin_lower=0.4, margin_upper=0.8)

@@ -29,7 +29,8 @@ class MVSoftmax(MarginHead):
         margin: m; `None`: 0.5 radians for "arc", a cosine difference of 0.35 for "am".
         t: the emphasis, at least 0.
         mode: "adaptive" or "fixed".
-        reduction, validate, tile, process_group, sample_rate, device, dtype: see `MarginHead`.
+        tile, process_group, sample_rate, label_smoothing, ignore_label: see `MarginHead`.
+        reduction, validate, device, dtype: see `Loss`.
 
     Example:
         >>> loss = MVSoftmax(embedding_dim=64, num_classes=10, kind="am", margin=0.25, t=0.2)

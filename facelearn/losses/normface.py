@@ -19,7 +19,8 @@ class NormFace(MarginHead):
     Args:
         embedding_dim, num_classes: d and C.
         scale: s.
-        reduction, validate, tile, process_group, sample_rate, device, dtype: see `MarginHead`.
+        tile, process_group, sample_rate, label_smoothing, ignore_label: see `MarginHead`.
+        reduction, validate, device, dtype: see `Loss`.
 
     Example:
         >>> loss = NormFace(embedding_dim=64, num_classes=10, scale=16.0)

@@ -25,7 +25,8 @@ class NPCFace(MarginHead):
         margin: m of the mask, radians.
         m0, m1: the collaborative margin, radians; without a hard negative it is m0.
         t, a: factor and offset on hard negatives.
-        reduction, validate, tile, process_group, sample_rate, device, dtype: see `MarginHead`.
+        tile, process_group, sample_rate, label_smoothing, ignore_label: see `MarginHead`.
+        reduction, validate, device, dtype: see `Loss`.
 
     Example:
         >>> loss = NPCFace(embedding_dim=64, num_classes=10, margin=0.0, t=1.1, a=0.2)

@@ -29,7 +29,8 @@ class SphereFace(MarginHead):
             at 60 degrees for no more than 1.34 alone.
         scale: `None` for the paper's ‖x‖. A number gives the later SphereFace-R: embeddings normalised too, this scale,
             any real m ≥ 1 (`scale=30., margin=1.7`), no annealing.
-        reduction, validate, tile, process_group, sample_rate, device, dtype: see `MarginHead`.
+        tile, process_group, sample_rate, label_smoothing, ignore_label: see `MarginHead`.
+        reduction, validate, device, dtype: see `Loss`.
 
     Example:
         >>> loss = SphereFace(embedding_dim=64, num_classes=10)

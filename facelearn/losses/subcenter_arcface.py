@@ -24,7 +24,8 @@ class SubCenterArcFace(ArcFace):
         embedding_dim, num_classes: d and C.
         num_subcenters: K.
         scale, margin, beyond_pi, detach_margin: see `ArcFace`.
-        reduction, validate, tile, process_group, sample_rate, device, dtype: see `MarginHead`.
+        tile, process_group, sample_rate, label_smoothing, ignore_label: see `MarginHead`.
+        reduction, validate, device, dtype: see `Loss`.
 
     Example:
         >>> loss = SubCenterArcFace(embedding_dim=64, num_classes=10, num_subcenters=3)

@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 
 from facelearn import figures, losses
+from facelearn.losses.base import ClassLoss, Common, Labelled
+from facelearn.losses.margin import Frame
 from tests.losses.conformance import CLASSIFYING, PAIR
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -62,6 +64,14 @@ def missing(stem: str, kind: type[losses.Loss], rows: dict[str, dict[str, str]] 
         "course/settings.json, which `make protocol` writes after a search": stem in chosen,
     }
     return [place for place, there in asked.items() if not there]
+
+
+@pytest.mark.parametrize("stem", losses.REGISTRY)
+def test_the_docstring_names_the_keywords_that_losses_share(stem):
+    kind = losses.REGISTRY[stem]
+    shared = Frame if issubclass(kind, losses.MarginHead) else Labelled if issubclass(kind, ClassLoss) else Common
+    told = re.findall(r"\w+", (kind.__doc__ or "").partition("Args:")[2].partition("Example:")[0])
+    assert set(shared.__annotations__) - set(told) == set()
 
 
 @pytest.mark.parametrize("stem", losses.REGISTRY)
