@@ -49,11 +49,11 @@ def _samples(generator: torch.Generator) -> Iterator[Case]:
         return v / torch.linalg.vector_norm(v)
 
     plans = (
-        (4.0, 0.6, 5.7, Text("a norm within the range", "范数在区间之内")),
-        (2.0, 1.3, 3.0, Text("far from its class direction", "离类方向很远")),
-        (12.0, 0.1, 5.7, Text("near its class direction", "离类方向很近")),
-        (0.5, 0.7, 5.7, Text("a norm below l_a", "范数小于 l_a")),
-        (27.0, 0.7, 5.7, Text("a norm above u_a", "范数大于 u_a")),
+        (4.0, 0.6, 5.7, Text("a norm within the range", "范数在区间之内的样本")),
+        (2.0, 1.3, 3.0, Text("far from its class direction", "离类方向很远的样本")),
+        (12.0, 0.1, 5.7, Text("near its class direction", "离类方向很近的样本")),
+        (0.5, 0.7, 5.7, Text("a norm below l_a", "范数小于 l_a 的样本")),
+        (27.0, 0.7, 5.7, Text("a norm above u_a", "范数大于 u_a 的样本")),
     )
     for norm, angle, rest, name in plans:
         w = unit(torch.randn(6, generator=generator, dtype=torch.float64))
@@ -81,7 +81,7 @@ ex1 = Exercise(
         for slip, text in {
             "along alone": Text(
                 "the part across is missing: x also turns, and θ changes with it",
-                "少了侧向的部分：x 会转动，θ 随之改变",
+                "少了侧向的部分：x 一转动，θ 就跟着变",
             ),
             "across alone": Text(
                 "the part along x is missing: norm, margin and price change with a",
@@ -103,7 +103,7 @@ ex1 = Exercise(
             ),
             "clamp pulls": Text(
                 "outside the range the margin is right, but nothing pulls along x there",
-                "区间之外，间隔算对了，但沿 x 方向不应再有力",
+                "区间之外的间隔算对了，但那里沿 x 方向不应再有力",
             ),
             "sign": Text(
                 "the sign is wrong: a gradient points to where the loss grows", "符号反了：梯度指向损失增大的方向"
@@ -177,7 +177,10 @@ _SHOWN = [
     ),
     (lambda margins, cos: margins, Text("the margins as they were drawn", "间隔原样不动")),
     (lambda margins, cos: margins.sort().values, Text("sorted margins, whatever the cosines", "只排间隔，不看余弦")),
-    (_halves, Text("larger margins to the harder half, but not in order", "难的一半分到较大的间隔，但半内次序不对")),
+    (
+        _halves,
+        Text("larger margins to the harder half, but not in order", "难的一半分到了较大的间隔，但这一半内的次序不对"),
+    ),
     (_evenly, Text("the right order, but margins that were not drawn", "次序正确，但给出的不是抽到的间隔")),
     (_first_right, Text("the hardest sample alone is served right", "只有最难的那个样本分对了")),
     (_by_angle_of, Text("by |cos|: wrong where a cosine is negative", "按 |cos| 排：余弦为负时就错了")),
@@ -240,10 +243,10 @@ def _turning_angle(lam: float, rest: float, slip: str = "") -> float:
 
 def _worlds(generator: torch.Generator) -> Iterator[Case]:
     yield Case(5.0, math.log(299), name=Text("the course's values", "本课程的取值"))
-    yield Case(20.0, math.log(299), name=Text("a higher price", "更高的代价"))
-    yield Case(5.0, 3.0, name=Text("fewer rivals", "对手较少"))
-    yield Case(50.0, 1.0, name=Text("a high price, hardly any rival", "代价很高，几乎没有对手"))
-    yield Case(10.0, 7.5, name=Text("many rivals", "对手很多"))
+    yield Case(20.0, math.log(299), name=Text("a higher price", "较高的代价"))
+    yield Case(5.0, 3.0, name=Text("fewer rivals", "较少的对手"))
+    yield Case(50.0, 1.0, name=Text("a high price, hardly any rival", "很高的代价、极少的对手"))
+    yield Case(10.0, 7.5, name=Text("many rivals", "很多的对手"))
 
 
 ex3 = Exercise(
@@ -263,10 +266,10 @@ ex3 = Exercise(
             ),
             "right angle": Text(
                 "this is where θ + m(a) = 90°; but 1 - p rises on, so the push is largest a little beyond",
-                "这是 θ + m(a) = 90° 的地方；但 1 - p 还在增大，推力最大处要再往后一点",
+                "这是 θ + m(a) = 90° 的地方；但 1 - p 还在增大，所以向里的力最大处还要再往后一点",
             ),
-            "degrees": Text("the angle is wanted in radians", "角度请用弧度"),
-            "bent": Text("this has a margin added; wanted is θ", "这里多加了间隔；要的是 θ"),
+            "degrees": Text("the angle is wanted in radians", "请用弧度"),
+            "bent": Text("this has a margin added; wanted is θ", "这里多加了间隔；题目要的是 θ"),
         }.items()
     ],
     rtol=2e-5,

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from experiments import quality as experiment
 
 from facelearn import lesson
+from facelearn.data.image_set import ImageSet
 from facelearn.losses import MagFace
 from facelearn.training import embed
 
@@ -107,6 +108,31 @@ def test_the_claim_falls_if_a_loss_helps_its_norm(arm):
     hit = helped["arm"] == arm
     helped.loc[hit, "eer_norm_30"] = helped.loc[hit, "eer_oracle_30"]
     assert not experiment.holds(helped)
+
+
+@pytest.mark.parametrize("arm", ["softmax", "magface"])
+def test_the_claim_falls_if_a_norm_knows_what_training_never_showed(arm):
+    same = table()
+    hit = (same["arm"] == arm) & (same["shown"] == "unseen")
+    same.loc[hit, "eer_norm_30"] = 0.7 * same.loc[hit, "eer"]
+    assert not experiment.holds(same)
+
+
+def test_norms_of_training_images_that_rise_with_their_cosine():
+    net = torch.nn.Flatten()
+    cos = torch.linspace(0.2, 0.9, 20)
+    x = (1 + cos)[:, None] * torch.stack([cos, (1 - cos**2).sqrt()], 1)
+    loss = MagFace(2, 3, **experiment.MAG_8)
+    with torch.no_grad():
+        loss.weight.copy_(torch.tensor([[1.0, 0.0], [-1.0, 0.1], [-1.0, -0.1]]))
+    shown = ImageSet(torch.zeros(20, 1, 1, 2, dtype=torch.uint8), torch.zeros(20, dtype=torch.long))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(experiment, "embed", lambda net, images: x)
+        found = experiment.in_training(experiment.Trained(net, loss, shown))
+    assert found["fit_order"] == pytest.approx(1)
+    assert found["fit_agree"] == pytest.approx(1)
+    assert found["fit_inside"] == 1
+    assert 1 < found["fit_rest"] < 20
 
 
 def test_extremes_are_the_longest_and_the_shortest():
