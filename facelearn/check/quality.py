@@ -268,7 +268,7 @@ ex3 = Exercise(
                 "this is where θ + m(a) = 90°; but 1 - p rises on, so the push is largest a little beyond",
                 "这是 θ + m(a) = 90° 的地方；但 1 - p 还在增大，所以向里的力最大处还要再往后一点",
             ),
-            "degrees": Text("the angle is wanted in radians", "请用弧度"),
+            "degrees": Text("the angle is wanted in radians", "角度的单位请用弧度"),
             "bent": Text("this has a margin added; wanted is θ", "这里多加了间隔；题目要的是 θ"),
         }.items()
     ],
