@@ -118,6 +118,14 @@ def test_the_claim_falls_if_a_norm_knows_what_training_never_showed(arm):
     assert not experiment.holds(same)
 
 
+@pytest.mark.parametrize(("number", "value"), [("fit_agree", 0.0), ("fit_norm", 9.0)])
+def test_the_claim_needs_a_magface_that_acts(number, value):
+    idle = table()
+    hit = (idle["arm"] == "magface") & (idle["epochs"] == experiment.SETTINGS["long"]["epochs"])
+    idle.loc[hit, number] = value
+    assert not experiment.holds(idle)
+
+
 def test_norms_of_training_images_that_rise_with_their_cosine():
     net = torch.nn.Flatten()
     cos = torch.linspace(0.2, 0.9, 20)
