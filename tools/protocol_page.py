@@ -63,9 +63,7 @@ WORDS: dict[str, dict[str, Any]] = {
         "below": "below {limit:.2g}",
         "within": "within ±{limit:.2g}",
         "stands": "stands", "weaker": "weaker", "open": "open", "falls": "**falls**",
-        "same side": "same side", "other side": "*other side*",
-        "tally": "Of {n} comparisons with three seeds or more {stands} stand, {weaker} are weaker, {open} are open and "
-        "{falls} fall; of {few} with fewer, mere illustrations, {same} lie on the side that is needed.",
+        "tally": "{n} comparisons: stands {stands}, weaker {weaker}, open {open}, falls {falls}.",
         "better": "Lower EER than {base}, interval clear of 0",
         "same": "No gain over {base} shown, the interval holds 0",
         "worse": "Higher EER than {base}, interval clear of 0",
@@ -94,9 +92,7 @@ WORDS: dict[str, dict[str, Any]] = {
         "below": "小于 {limit:.2g}",
         "within": "±{limit:.2g} 以内",
         "stands": "成立", "weaker": "变弱", "open": "未定", "falls": "**不成立**",
-        "same side": "同侧", "other side": "*异侧*",
-        "tally": "有三个种子以上的 {n} 项比较中，{stands} 项成立，{weaker} 项变弱，{open} 项未定，{falls} 项不成立；"
-        "不足三个种子的 {few} 项只是示例，其中 {same} 项落在论断要求的一侧。",
+        "tally": "共 {n} 项比较：成立 {stands} 项，变弱 {weaker} 项，未定 {open} 项，不成立 {falls} 项。",
         "better": "EER 低于 {base}，区间不含 0",
         "same": "看不出比 {base} 好，区间含 0",
         "worse": "EER 高于 {base}，区间不含 0",
@@ -272,8 +268,7 @@ def claims(table: pd.DataFrame, words: dict[str, Any]) -> str:
             name, rate = _named(now.name, words["names"]), f"{experiment.SETTINGS['rates'][chapter]:g}"
             lines.append([f"[{chapter[:2]}]({chapter}.ipynb)", name, needed, *old, rate, *new, words[verdicts[-1]]])
     counts = {kind: verdicts.count(kind) for kind in ("stands", "weaker", "open", "falls")}
-    same, few = verdicts.count("same side"), len(verdicts) - sum(counts.values())
-    tally = words["tally"].format(n=sum(counts.values()), few=few, same=same, **counts)
+    tally = words["tally"].format(n=len(verdicts), **counts)
     return _table(words["claims"].format(one=f"{ONE:g}"), lines) + "\n\n" + tally
 
 
@@ -326,9 +321,7 @@ def _points(d: Difference) -> str:
 
 
 def _interval(values: pd.Series) -> str:
-    """`−0.62 ± 0.19`, the 95 % t interval over the seeds; below three the mean alone."""
-    if len(values) < 3:
-        return f"{values.mean():+.2f}".replace("-", "−")
+    """`−0.62 ± 0.19`, the 95 % t interval over the seeds."""
     half = t.ppf((1 + LEVEL) / 2, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5
     return f"{values.mean():+.2f} ± {half:.2f}".replace("-", "−")
 

@@ -16,7 +16,7 @@ from tools import results
 
 COURSE = Path(__file__).resolve().parents[2] / "course"
 PAIRS = list(rates.grid())
-CHAPTERS = list(rates.SEEDS)
+CHAPTERS = list(rates.MODULES)
 
 
 def table() -> pd.DataFrame:
@@ -34,15 +34,6 @@ def test_no_seed_of_a_chapter_or_of_the_protocol_is_used_again():
     for module in rates.MODULES.values():
         assert not used & {module.SETTINGS["live_seed"], *(seed for _, seed in module.grid())}
     assert not used & {rates.protocol.SEARCH_SEED, *rates.protocol.FINAL_SEEDS}
-
-
-def test_below_three_seeds_there_is_no_verdict_only_a_side():
-    for mean, said in ((0.9, "same side"), (-0.9, "other side")):
-        found = rates.Finding("", pd.Series([mean, mean + 0.05]), "above")
-        assert rates.verdict(found, found) == said
-        turned = found._replace(kind="below")
-        assert rates.verdict(turned, turned) != said
-    assert rates.verdict(found, rates.Finding("", pd.Series([-0.2]), "within", 0.3)) == "same side"
 
 
 def test_every_row_but_its_rate_stands_in_the_table_of_its_chapter():
@@ -72,8 +63,7 @@ def test_both_sides_of_a_comparison_are_read_by_the_same_words():
     for pairs in rates.compared(table()).values():
         for before, now in pairs:
             assert before._replace(values=None) == now._replace(values=None)
-            assert len(before.values) >= 3
-            assert len(now.values) >= 1
+            assert min(len(before.values), len(now.values)) >= 3
             assert np.isfinite([*before.values, *now.values]).all()
 
 
