@@ -121,7 +121,7 @@ done({
 });
 """
 SHOWN_FIGURE = """
-const panel = window.jupyterapp.shell.currentWidget;
+const panel = [...window.jupyterapp.shell.widgets('main')].find(widget => widget.content?.widgets);
 const cells = panel.content.widgets;
 const first = cells.findIndex(c => c.model.type === 'code'
   && c.model.toJSON().outputs.some(o => o.data && 'image/png' in o.data));
