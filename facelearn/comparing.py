@@ -187,7 +187,10 @@ def compare_own(
 
 
 def _same_pairs(a: VerificationResult, b: VerificationResult) -> bool:
-    return np.array_equal(a.same, b.same) and (a.pairs is None or np.array_equal(a.pairs, b.pairs))  # type: ignore[arg-type]
+    """As far as both know whose images their pairs are; scores alone tell no more than who is the same person."""
+    if a.pairs is None or b.pairs is None:
+        return np.array_equal(a.same, b.same)
+    return np.array_equal(a.same, b.same) and np.array_equal(a.pairs, b.pairs)
 
 
 def _say_differences(results: Mapping[str, VerificationResult], resamples: int, say: Callable[[str], None]) -> None:

@@ -177,7 +177,8 @@ def thirds(score: Tensor, age: Tensor, share: float = 0.2) -> tuple[float, float
     """Of the youngest and of the oldest third of the pictures' people: the share that this score rejects."""
     out = torch.ones(len(score), dtype=torch.bool)
     out[kept(score, share)] = False
-    return tuple(float(out[group].float().mean()) for group in (age < 1 / 3, age > 2 / 3))  # type: ignore[return-value]
+    young, old = (float(out[group].float().mean()) for group in (age < 1 / 3, age > 2 / 3))
+    return young, old
 
 
 def rejected(x: Tensor, labels: Tensor, seed: int) -> dict[str, float]:
