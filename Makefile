@@ -35,7 +35,7 @@ lint: setup           ## ruff, mypy, and the lints of the course
 	$(PY) tools/lint.py
 
 unit: setup           ## the tests alone
-	$(PY) -m pytest -q -n $(JOBS) --dist loadfile tests
+	$(PY) -m pytest -q -n $(JOBS) --dist loadfile --no-loadscope-reorder tests
 
 # What does not depend on the course's tools, at either end of the ranges of pyproject.toml.
 ENDS = tests/losses tests/data tests/test_training.py tests/test_distributed.py tests/test_measuring.py tests/test_models.py \
@@ -84,8 +84,9 @@ HANDOUT = --language "$(LANG)" $(if $(OUT),--out "$(OUT)") $(if $(CHAPTER),--cha
 slides: setup         ## the lectures of course/slides in both languages, into _slides/; they need no network  [CHAPTER=12]
 	$(PY) tools/slides.py $(CHAPTER)
 
-pdf: setup            ## chapters to print, in both languages, into _pdf/; needs Chromium and a Chinese font  [CHAPTER=12]
+pdf: setup            ## chapters, the table of losses and the poster to print, into _pdf/; needs Chromium and a Chinese font  [CHAPTER=12]
 	$(PY) tools/pdf.py $(CHAPTER)
+	$(if $(CHAPTER),,$(PY) tools/sheets.py)
 
 gpu:                  ## run the chapters as plain scripts at the full budget; needs torch, not Jupyter  [CHAPTER=12]
 	PYTHONPATH="$(CURDIR)" $(if $(wildcard $(PY)),$(PY),$(PYTHON)) tools/gpu.py $(CHAPTER)

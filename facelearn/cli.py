@@ -77,9 +77,9 @@ EVALUATE = """\
 Measure a trained net, or one's own embeddings or scores: is this one person or two?
 
 Prints AUC, EER, TAR at fixed FAR and, for a list with about as many genuine as impostor pairs, the accuracy over its
-folds, with 95 % intervals by people (a bootstrap; over 10,000 images a jackknife). Into the run folder, or where --out
-says, go report_NAME.html (one page with curves, thresholds and the worst mistakes, which needs nothing but itself),
-evaluation_NAME.json and .csv, and the curves as PNG.
+folds, with 95 % intervals by people (a bootstrap; for all pairs of over 2,000 images a jackknife). Into the run folder,
+or where --out says, go report_NAME.html (one page with curves, thresholds and the worst mistakes, which needs nothing
+but itself), evaluation_NAME.json and .csv, and the curves as PNG.
 
 What is one's own: folder:DIR has a subfolder for each person; pairs:FILE has rows `a.jpg b.jpg 1` (0: two people; tabs,
 commas or blanks, with a head or without); embeddings:FILE is .npy, .npz, .safetensors, .csv or .parquet from any model,

@@ -15,13 +15,14 @@ from facelearn.data.named import strangers
 from facelearn.files import check_folder, write_whole
 from facelearn.grid import complete
 from facelearn.lesson import interval
-from facelearn.measuring import MANY, evaluate, measure, measure_scores, numbers, table
+from facelearn.measuring import evaluate, measure, measure_scores, numbers, table
 from facelearn.nets import image_size, load_net
-from facelearn.own import open_own, read_scores
+from facelearn.own import Scored, open_own, read_scores
 from facelearn.verification import VerificationResult, compare
 from facelearn.words import parse, spell
 
 MEASURES = ("eer", "tar@1e-02", "tar@1e-03")
+MOST = 10_000  # images whose pairs are listed, for the bootstrap that both models share
 
 
 def compare_losses(
@@ -155,8 +156,8 @@ def compare_own(
 ) -> dict[str, VerificationResult]:
     """As `compare_runs`, of models that nobody else has: embeddings:FILE or scores:FILE of each, on the same pairs.
 
-    labels, pairs, templates: of embeddings, as for `own.open_own`. ValueError where two files are not of the same
-    images or rows in the same order, and for all pairs of more than `measuring.MANY` images.
+    labels, pairs, templates: of embeddings, as for `own.open_own`. Where images have names, each file may have an order
+    of its own. ValueError where two files are not of the same pairs, and for all pairs of more than `MOST` images.
     """
     beside = {"labels": labels, "pairs": pairs, "templates": templates}
     if all(words.startswith("scores:") for words in files) and (unused := [name for name in beside if beside[name]]):
@@ -166,24 +167,36 @@ def compare_own(
     for words in dict.fromkeys(files):
         kind, _, path = words.partition(":")
         if kind == "scores" and path:
-            scored = read_scores(path)
+            scored = _sorted(read_scores(path))
             results[words], items[words] = measure_scores(scored), scored.items
         elif kind == "embeddings" and path:
             data = open_own(embeddings=path, labels=labels, pairs=pairs, templates=templates)
-            if data.pairs is None and len(data.items) > MANY:
-                raise ValueError(f"{path}: found {len(data.items):,} rows, expected {MANY:,} at most, or --pairs")
+            if data.pairs is None and len(data.items) > MOST:
+                raise ValueError(f"{path}: found {len(data.items):,} rows, expected {MOST:,} at most, or --pairs")
+            first = next(iter(items.values()), data.items)
+            if data.items != first and len(set(first)) == len(first) and sorted(data.items) == sorted(first):
+                data = data.ordered(first)
             results[words], items[words] = measure(data.embeddings, data), data.items
         else:
             raise ValueError(f"--own: {words!r}; expected embeddings:FILE or scores:FILE")
         base = next(iter(results))
         if items[words] != items[base] or not _same_pairs(results[words], results[base]):
-            raise ValueError(f"{words}: found other rows than in {base}, expected the same pairs in the same order")
+            raise ValueError(f"{words}: found other rows than in {base}, expected the same pairs")
     if len(results) < 2:
         raise ValueError(f"--own: found {len(results)} file, expected two or more")
     for words, result in results.items():
         say(f"{words}: {table(numbers(result, resamples=resamples))}")
     _say_differences(results, resamples, say)
     return results
+
+
+def _sorted(scored: Scored) -> Scored:
+    """The pairs in one order, whoever wrote them, where it is known which they are."""
+    if scored.pairs is None:
+        return scored
+    pairs = np.sort(scored.pairs, axis=1)
+    order = np.lexsort((pairs[:, 1], pairs[:, 0]))
+    return scored._replace(scores=scored.scores[order], same=scored.same[order], pairs=pairs[order])
 
 
 def _same_pairs(a: VerificationResult, b: VerificationResult) -> bool:

@@ -16,7 +16,7 @@ import io
 import os
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -72,6 +72,15 @@ class Own:
         place = item if self.members is None else int(np.flatnonzero(self.members == item)[0])
         file = self.images.root / self.images.files[place]
         return open_image(file.read_bytes(), str(file))
+
+    def ordered(self, items: list[str]) -> Own:
+        """The same embeddings in another order of their names."""
+        assert self.embeddings is not None  # and not templates, whose names are sorted
+        place = {item: i for i, item in enumerate(self.items)}
+        order = np.array([place[item] for item in items])
+        labels = None if self.labels is None else self.labels[order]
+        pairs = None if self.pairs is None else np.argsort(order)[self.pairs]
+        return replace(self, items=items, labels=labels, embeddings=self.embeddings[order], pairs=pairs)
 
     def resized(self) -> bool:
         """Whether the first image has another size than it is brought to."""

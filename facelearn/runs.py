@@ -38,7 +38,7 @@ from facelearn.nets import load_net, save_net
 from facelearn.recipe import Recipe
 from facelearn.starting import PEOPLE, Start, listed
 from facelearn.training import Augment, Mirror, ShiftAndGain, best_device, embed, fit, seed_everything
-from facelearn.verification import all_pairs, evaluate_pairs
+from facelearn.verification import evaluate_all_pairs
 
 NETS = ("small", "digit", "iresnet18", "iresnet34", "iresnet50", "iresnet100", "iresnet200")
 
@@ -202,7 +202,7 @@ def train(
         if not first:
             return
         if tune is not None and (epoch % settings.eval_every == 0 or epoch == settings.epochs):
-            record["tune_eer"] = evaluate_pairs(embed(net, tune), *all_pairs(tune.labels)).eer
+            record["tune_eer"] = evaluate_all_pairs(embed(net, tune), tune.labels).eer
         rows[:] = [row for row in rows if row["epoch"] < epoch] + [record]
         _write_metrics(run, rows)
         eer = f"   EER of strangers {record['tune_eer']:.2%}" if "tune_eer" in record else ""

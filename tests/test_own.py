@@ -405,14 +405,23 @@ def test_two_models_are_compared_on_the_same_pairs(inside: Path, capsys: pytest.
     assert run("compare", "--own", "scores:one_bare.csv", "scores:other_bare.csv") == 0
     told = capsys.readouterr().out.splitlines()
     assert told[-1].startswith("no interval of the differences to scores:one_bare.csv: it is not known whose images")
-    pd.read_csv("other.csv").iloc[::-1].to_csv("turned.csv", index=False)
+    turned = pd.read_csv("other.csv").iloc[::-1].rename(columns={"first": "second", "second": "first"})
+    turned.to_csv("turned.csv", index=False)
+    shuffled = np.random.default_rng(2).permutation(len(x))
+    for name, values, order in (("named", x, np.arange(len(x))), ("renamed", other, shuffled)):
+        rest = {"labels": np.array([name[:3] for name in names])[order], "files": np.array(names)[order]}
+        np.savez(f"{name}.npz", embeddings=values[order], **rest)
+    for files in (["scores:one.csv", "scores:turned.csv"], ["embeddings:named.npz", "embeddings:renamed.npz"]):
+        assert run("compare", "--own", *files, "--resamples", 50) == 0
+        assert f"  {files[1]}: {expected}\n" in capsys.readouterr().out
+    turned.iloc[1:].to_csv("without.csv", index=False)
     np.save("fewer.npy", x[:40])
     Path("forty.txt").write_text("\n".join(map(str, labels[:40])))
     rest = ["--labels", "people.txt"]
     for given, message in (
         (
-            ["--own", "scores:one.csv", "scores:turned.csv"],
-            "scores:turned.csv: found other rows than in scores:one.csv",
+            ["--own", "scores:one.csv", "scores:without.csv"],
+            "scores:without.csv: found other rows than in scores:one.csv",
         ),
         (["--own", "embeddings:one.npy", "embeddings:fewer.npy", *rest], "people.txt: found 80 labels, expected 40"),
         (["--own", "scores:one.csv", "embeddings:other.npy", *rest], "found other rows than in scores:one.csv"),

@@ -159,15 +159,20 @@ def picture(path: Path) -> str:
 
 def page(chapter: Chapter) -> str:
     """The chapter as one HTML page that needs nothing but MathJax."""
+    exporter = HTMLExporter(template_name="basic", exclude_input_prompt=True, exclude_output_prompt=True)
+    body, _ = exporter.from_notebook_node(for_print(chapter))
+    style = STYLE + HtmlFormatter(style="a11y-high-contrast-light").get_style_defs(".highlight")
+    return as_page(chapter.language, chapter.title, style, body)
+
+
+def as_page(language: str, title: str, style: str, body: str) -> str:
     spec = find_spec("sphinx-mathjax-offline")
     if spec is None or spec.origin is None:
         raise Failed("sphinx-mathjax-offline is not installed: `make setup` installs it")
-    exporter = HTMLExporter(template_name="basic", exclude_input_prompt=True, exclude_output_prompt=True)
-    body, _ = exporter.from_notebook_node(for_print(chapter))
     return PAGE.format(
-        language={"en": "en", "zh": "zh-CN"}[chapter.language],
-        title=html.escape(chapter.title),
-        style=STYLE + HtmlFormatter(style="a11y-high-contrast-light").get_style_defs(".highlight"),
+        language={"en": "en", "zh": "zh-CN"}[language],
+        title=html.escape(title),
+        style=style,
         mathjax=(Path(spec.origin).parent / "static" / "mathjax" / "tex-svg.js").as_uri(),
         body=body,
     )
@@ -190,21 +195,27 @@ def browser() -> webdriver.Chrome:
 
 def printed(chapter: Chapter, driver: webdriver.Chrome) -> bytes:
     """The chapter as PDF; `Failed` where a formula or a character cannot be shown."""
+    number = '<div style="font-size: 8px; width: 100%; text-align: center" class="pageNumber"></div>'
+    margins = {f"margin{side}": 0.7 for side in ("Top", "Bottom", "Left", "Right")}  # inches
+    settings = {"paperWidth": 8.27, "paperHeight": 11.69, "displayHeaderFooter": True,
+                "headerTemplate": "<span></span>", "footerTemplate": number, **margins}  # fmt: skip
+    return on_pages(page(chapter), chapter.where, driver, settings)
+
+
+def on_pages(text: str, where: str, driver: webdriver.Chrome, settings: dict[str, Any]) -> bytes:
+    """An HTML page as PDF, with the settings of Chromium's `Page.printToPDF`."""
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / f"{chapter.name}.html"
-        file.write_text(page(chapter), encoding="utf-8")
+        file = Path(folder) / "page.html"
+        file.write_text(text, encoding="utf-8")
         driver.get(file.as_uri())
         refused, missing = driver.execute_async_script(READY)
         if missing:
             some = "".join(missing[:12])
-            raise Failed(f"{chapter.where}: no font has {len(missing)} characters ({some}); Debian: fonts-noto-cjk")
+            raise Failed(f"{where}: no font has {len(missing)} characters ({some}); Debian: fonts-noto-cjk")
         if refused:
-            raise Failed(f"{chapter.where}: formulas that MathJax refuses: {'; '.join(refused)}")
-        number = '<div style="font-size: 8px; width: 100%; text-align: center" class="pageNumber"></div>'
-        margins = {f"margin{side}": 0.7 for side in ("Top", "Bottom", "Left", "Right")}  # inches
-        settings = {"paperWidth": 8.27, "paperHeight": 11.69, "printBackground": True, "displayHeaderFooter": True,
-                    "headerTemplate": "<span></span>", "footerTemplate": number, **margins}  # fmt: skip
-        return base64.b64decode(driver.execute_cdp_cmd("Page.printToPDF", settings)["data"])
+            raise Failed(f"{where}: formulas that MathJax refuses: {'; '.join(refused)}")
+        made = driver.execute_cdp_cmd("Page.printToPDF", {"printBackground": True} | settings)
+        return base64.b64decode(made["data"])
 
 
 @chapters.reports

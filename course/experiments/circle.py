@@ -34,7 +34,7 @@ from facelearn.losses import CircleFace, CosFace
 from facelearn.losses.circle import masked_logsumexp
 from facelearn.models import SmallFaceNet
 from facelearn.training import ShiftAndGain, embed, fit, seed_everything
-from facelearn.verification import all_pairs, evaluate_pairs
+from facelearn.verification import evaluate_all_pairs
 
 CHAPTER = "15_circle"
 
@@ -238,7 +238,7 @@ def measure(trained: Trained, wanted: Setting, seed: int, budget: str = "full") 
     """Strangers' error rates and effective dimension (chapter 07), and the cloud of the training people."""
     strangers = faces.people(wanted["split"], seed, budget == "smoke")
     x = embed(trained.net, strangers)
-    found = evaluate_pairs(x, *all_pairs(strangers.labels))
+    found = evaluate_all_pairs(x, strangers.labels)
     rates = {"eer": found.eer, "tar_1e3": found.tar_at(1e-3), "dimension": dimension(x)}
     return rates | cloud(training_points(trained, wanted, budget))
 

@@ -30,7 +30,7 @@ from facelearn.data.samplers import PKBatches
 from facelearn.losses import Contrastive, NormFace, Softmax, SupCon
 from facelearn.models import SmallFaceNet
 from facelearn.training import ShiftAndGain, embed, fit, seed_everything
-from facelearn.verification import all_pairs, evaluate_pairs
+from facelearn.verification import all_pairs, evaluate_all_pairs
 
 CHAPTER = "04_contrastive"
 
@@ -209,7 +209,7 @@ def run(wanted: Setting, seed: int, budget: str = "full") -> dict[str, float]:
     trained, seconds = train(wanted, seed, budget)
     strangers = faces.people(wanted["split"], seed, budget == "smoke")
     x = embed(trained.net, strangers)
-    found = evaluate_pairs(x, *all_pairs(strangers.labels))
+    found = evaluate_all_pairs(x, strangers.labels)
     row = {"eer": found.eer, "tar_1e2": found.tar_at(1e-2), "tar_1e3": found.tar_at(1e-3)}
     row |= {"train_seconds": seconds} | lie(x, strangers.labels)
     x, labels = a_batch(trained, seed)

@@ -26,7 +26,7 @@ from facelearn import figures, lesson
 from facelearn.data import standard
 from facelearn.losses import ArcFace, DiscFace, NormFace
 from facelearn.training import embed
-from facelearn.verification import all_pairs, evaluate_pairs, evaluate_scores
+from facelearn.verification import evaluate_all_pairs, evaluate_scores
 
 __all__ = ["paired", "rows"]  # the chapter calls them from here
 
@@ -184,7 +184,7 @@ def run(wanted: Setting, seed: int, budget: str = "full") -> dict[str, float]:
     net, loss, shown = trained(wanted, seed, budget)
     strangers = faces.people("open", seed, budget == "smoke")
     x = embed(net, strangers)
-    rates = evaluate_pairs(x, *all_pairs(strangers.labels))
+    rates = evaluate_all_pairs(x, strangers.labels)
     found = {"eer": rates.eer, "tar_1e2": rates.tar_at(1e-2), "tar_1e3": rates.tar_at(1e-3), "dimension": dimension(x)}
     w = directions(loss)
     found |= parts(residuals(net, loss, shown), shown.labels, w)
@@ -192,7 +192,7 @@ def run(wanted: Setting, seed: int, budget: str = "full") -> dict[str, float]:
     z = embed(net, new)
     found |= {f"new_{name}": v for name, v in parts(residuals(net, loss, new), new.labels, w).items()}
     found |= {"eer_direction": against_directions(z, new.labels, w), "eer_means": against_means(z, new.labels)}
-    found["eer_known"] = evaluate_pairs(z, *all_pairs(new.labels)).eer
+    found["eer_known"] = evaluate_all_pairs(z, new.labels).eer
     return found | ({"shift": float(loss.displacement().detach().norm())} if hasattr(loss, "xi") else {})
 
 

@@ -32,7 +32,7 @@ from facelearn.data import SyntheticFaces, standard
 from facelearn.losses import MarginHead
 from facelearn.models import SmallFaceNet
 from facelearn.training import ShiftAndGain, accuracy, embed, fit, seed_everything
-from facelearn.verification import all_pairs, evaluate_pairs
+from facelearn.verification import all_pairs, evaluate_all_pairs
 
 Setting = dict[str, Any]  # what one row of a table varies
 Make = Callable[[int, int], nn.Module]  # (embedding_dim, classes) -> the loss
@@ -78,7 +78,7 @@ def measure(trained: Trained, seed: int, budget: str = "full") -> dict[str, floa
     target_angle    where the loss is a function of angles: mean angle of a training image to its class, in degrees
     """
     strangers = people("open", seed, budget == "smoke")
-    found = evaluate_pairs(embed(trained.net, strangers), *all_pairs(strangers.labels))
+    found = evaluate_all_pairs(embed(trained.net, strangers), strangers.labels)
     row = {
         "eer": found.eer,
         "tar_1e2": found.tar_at(1e-2),

@@ -15,7 +15,7 @@ from facelearn.check.framework import language
 from facelearn.data import SyntheticFaces, standard
 from facelearn.models import pretrained
 from facelearn.training import embed
-from facelearn.verification import VerificationResult, all_pairs, evaluate_pairs
+from facelearn.verification import VerificationResult, all_pairs, evaluate_all_pairs, evaluate_pairs
 
 NET, LETTERS = "arcface", "ABCDEFGHIJKL"
 PEOPLE: dict[str, Any] = {"identities": 120, "images_per_identity": 6, "seed": 41, "split": "open"}
@@ -51,7 +51,7 @@ def _players(size: int) -> SyntheticFaces:
 def threshold() -> float:
     """Where 1 of 100 pairs of two people is accepted, on people of a third group, no relatives."""
     others = standard("tune")
-    return evaluate_pairs(embed(pretrained(NET), others), *all_pairs(others.labels)).threshold_at(0.01)
+    return evaluate_all_pairs(embed(pretrained(NET), others), others.labels).threshold_at(0.01)
 
 
 def play(answers: str) -> None:

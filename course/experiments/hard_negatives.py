@@ -32,7 +32,7 @@ from facelearn.losses import ArcFace, CurricularFace, MVSoftmax
 from facelearn.losses.margin import MarginHead, unit
 from facelearn.models import SmallFaceNet
 from facelearn.training import ShiftAndGain, embed, fit, seed_everything
-from facelearn.verification import all_pairs, evaluate_pairs
+from facelearn.verification import evaluate_all_pairs
 
 CHAPTER = "14_hard_negatives"
 
@@ -303,7 +303,7 @@ def measure(trained: Trained, seed: int, split: str = "open", budget: str = "ful
     """Strangers: error rates, and in how many directions they lie; training faces: how many are named right."""
     strangers = faces.people(split, seed, budget == "smoke")
     x = embed(trained.net, strangers)
-    found = evaluate_pairs(x, *all_pairs(strangers.labels))
+    found = evaluate_all_pairs(x, strangers.labels)
     row = {"eer": found.eer, "tar_1e2": found.tar_at(1e-2), "tar_1e3": found.tar_at(1e-3), "dimension": dimension(x)}
     return row | {"train_accuracy": faces.accuracy(*trained), "end_t": float(getattr(trained.loss, "t", 0.0))}
 

@@ -31,7 +31,7 @@ from facelearn.losses import NormFace
 from facelearn.losses.margin import unit
 from facelearn.models import DigitNet, SmallFaceNet
 from facelearn.training import ShiftAndGain, embed, fit, one_cycle, parameter_groups, seed_everything
-from facelearn.verification import all_pairs, evaluate_pairs
+from facelearn.verification import evaluate_all_pairs
 
 CHAPTER = "07_l2_softmax"
 
@@ -154,7 +154,7 @@ def run(wanted: Setting, seed: int, budget: str = "full") -> Any:
     strangers = faces.people(wanted["split"], seed, budget == "smoke")
     x = embed(trained.net, strangers)
     if wanted["split"] == "tune":
-        found = evaluate_pairs(x, *all_pairs(strangers.labels))
+        found = evaluate_all_pairs(x, strangers.labels)
         return {"eer": found.eer, "tar_1e3": found.tar_at(1e-3)}
     numbers = faces.measure(trained, seed, budget) | pulled(trained)
     return numbers | {"dimension": dimension(x), "end_scale": float(trained.loss.scale)}

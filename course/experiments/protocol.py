@@ -31,7 +31,7 @@ from facelearn.data.face_renderer import VERSION
 from facelearn.models import SmallFaceNet
 from facelearn.recipe import Recipe
 from facelearn.training import ShiftAndGain, embed, fit, seed_everything
-from facelearn.verification import all_pairs, evaluate_pairs, fold_pairs
+from facelearn.verification import evaluate_all_pairs, evaluate_pairs, fold_pairs
 
 Plain = dict[str, Any]  # a recipe as plain values, see `facelearn.recipe`
 CHOSEN = Path(__file__).resolve().parents[1] / "settings.json"
@@ -234,7 +234,7 @@ def measure(net: nn.Module, strangers: SyntheticFaces) -> dict[str, float]:
     embeddings = embed(net, strangers)
     if not (embeddings.isfinite().all() and embeddings.abs().amax(1).gt(0).all()):
         return dict.fromkeys(MEASURES, math.nan)  # collapsed: some embedding has no direction
-    found = evaluate_pairs(embeddings, *all_pairs(strangers.labels))
+    found = evaluate_all_pairs(embeddings, strangers.labels)
     per_fold = 300 if len(strangers) >= 1000 else 30
     pairs, same, folds = fold_pairs(strangers.labels, per_fold=per_fold)
     in_folds = evaluate_pairs(embeddings, pairs, same, folds=folds)

@@ -32,7 +32,7 @@ from facelearn.data import SyntheticFaces, standard
 from facelearn.losses import AdaFace, ArcFace, ElasticFace, MagFace, Softmax
 from facelearn.models import SmallFaceNet
 from facelearn.training import ShiftAndGain, embed, fit, seed_everything
-from facelearn.verification import all_pairs, evaluate_pairs
+from facelearn.verification import evaluate_all_pairs
 
 CHAPTER = "18_quality"
 MAG_8 = {"scale": 8, "lower": 1, "upper": 20, "margin_lower": 0.2, "margin_upper": 0.8, "regularizer_weight": 5}
@@ -155,7 +155,7 @@ def kept(score: Tensor, share: float) -> Tensor:
 
 def rates(x: Tensor, labels: Tensor, places: Tensor) -> tuple[float, float]:
     """EER, and TAR at FAR 1e-3, over all pairs of these pictures."""
-    found = evaluate_pairs(x[places], *all_pairs(labels[places]))
+    found = evaluate_all_pairs(x[places], labels[places])
     return found.eer, found.tar_at(1e-3)
 
 

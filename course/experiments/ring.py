@@ -27,7 +27,7 @@ from facelearn.data import digits
 from facelearn.losses import Joint, L2Softmax, Ring, Softmax
 from facelearn.models import DigitNet, SmallFaceNet
 from facelearn.training import ShiftAndGain, accuracy, embed, fit, seed_everything
-from facelearn.verification import all_pairs, evaluate_pairs
+from facelearn.verification import all_pairs, evaluate_all_pairs
 
 CHAPTER = "08_ring"
 
@@ -195,7 +195,7 @@ def alone(seed: int, budget: str = "full") -> list[dict[str, float]]:
         for chosen in torch.randperm(len(shown), generator=draws).split(size)[:-1] if epoch else ():
             x = net(augment(shown.images[chosen].float() / 127.5 - 1, draws).to(device))
             step(net, ring(x, shown.labels[chosen]), options["lr"])
-        rates = evaluate_pairs(embed(net, strangers), *all_pairs(strangers.labels))
+        rates = evaluate_all_pairs(embed(net, strangers), strangers.labels)
         seen = look(net, start.net, strangers)
         found.append({"epoch": epoch, "eer": rates.eer, "tar_1e3": rates.tar_at(1e-3), **seen})
         net.train()
@@ -441,7 +441,7 @@ def assets(folder: Path) -> None:
     for weight in [0.0, *(10 ** (-2 + i / 4) for i in range(13))]:
         trained = train(setting("late", weight) if weight else setting(), seed)
         x = embed(trained.net, strangers)
-        found = evaluate_pairs(x, *all_pairs(strangers.labels)).eer
+        found = evaluate_all_pairs(x, strangers.labels).eer
         cos = (F.normalize(x)[pairs[:, 0]] * F.normalize(x)[pairs[:, 1]]).sum(1)
         shown.append((weight, x.norm(dim=1), cos[same], cos[~same], found))
 

@@ -27,7 +27,7 @@ from facelearn.data import ImageSet, digits
 from facelearn.losses import build
 from facelearn.models import DigitNet
 from facelearn.training import accuracy, embed, fit, seed_everything
-from facelearn.verification import all_pairs, evaluate_pairs
+from facelearn.verification import evaluate_all_pairs
 
 CHAPTER = "03_softmax"
 Setting = dict[str, Any]
@@ -230,7 +230,7 @@ def two_digit_eer(x: Tensor, labels: Tensor) -> float:
     kinds, found = labels.unique(), []
     for i, j in torch.combinations(kinds).tolist():
         both = (labels == i) | (labels == j)
-        found.append(evaluate_pairs(x[both], *all_pairs(labels[both])).eer)
+        found.append(evaluate_all_pairs(x[both], labels[both]).eer)
     return sum(found) / len(found)
 
 

@@ -28,7 +28,7 @@ from facelearn.data import SyntheticFaces, standard
 from facelearn.losses import Softmax
 from facelearn.models import SmallFaceNet, pretrained
 from facelearn.training import embed, seed_everything
-from facelearn.verification import all_pairs, evaluate_pairs, evaluate_scores
+from facelearn.verification import evaluate_all_pairs, evaluate_scores
 
 __all__ = ["paired", "rows"]  # the chapter calls them from here
 
@@ -94,7 +94,7 @@ def train(wanted: Setting, seed: int, training: SyntheticFaces, budget: str = "f
 
 
 def auc(x: Tensor, labels: Tensor) -> float:
-    return evaluate_pairs(x, *all_pairs(labels)).auc
+    return evaluate_all_pairs(x, labels).auc
 
 
 def run(wanted: Setting, seed: int, budget: str = "full") -> dict[str, float]:
@@ -126,7 +126,7 @@ def run(wanted: Setting, seed: int, budget: str = "full") -> dict[str, float]:
         return row
     with torch.no_grad():
         p_seen, p_unseen, p_known = (trained.loss.logits(x).softmax(1) for x in (seen, unseen, known))
-    row["eer"] = evaluate_pairs(unseen, *all_pairs(strangers.labels)).eer
+    row["eer"] = evaluate_all_pairs(unseen, strangers.labels).eer
     row["train_accuracy"] = float((p_known.argmax(1) == training.labels).float().mean())
     row["sure"] = float((p_unseen.amax(1) > 0.9).float().mean())
     row["named_softmax"] = named(p_seen, held_out.labels, p_unseen)

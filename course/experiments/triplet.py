@@ -30,7 +30,7 @@ from facelearn.losses.blocks import centred
 from facelearn.losses.margin import unit
 from facelearn.models import SmallFaceNet
 from facelearn.training import ShiftAndGain, embed, fit, seed_everything
-from facelearn.verification import all_pairs, evaluate_pairs
+from facelearn.verification import evaluate_all_pairs
 
 __all__ = ["paired", "rows"]  # the chapter calls them from here
 
@@ -215,7 +215,7 @@ def run(wanted: Setting, seed: int, budget: str = "full") -> list[dict[str, floa
     cpu_seconds               of training up to here, in this process
     """
     strangers, found = faces.people(wanted["split"], seed, budget == "smoke"), []
-    pairs, _ = all_pairs(strangers.labels), faces.people("fit", seed, budget == "smoke")
+    faces.people("fit", seed, budget == "smoke")
     spent, began = 0.0, time.process_time()
     every = wanted in [setting(rule) for rule in main_rules()]
 
@@ -224,7 +224,7 @@ def run(wanted: Setting, seed: int, budget: str = "full") -> list[dict[str, floa
         spent += time.process_time() - began
         if every or budget == "smoke" or epoch == wanted["epochs"]:
             x = embed(trained.net, strangers)
-            result, steps = evaluate_pairs(x, *pairs), of_the_epoch(trained.loss.seen, epoch)
+            result, steps = evaluate_all_pairs(x, strangers.labels), of_the_epoch(trained.loss.seen, epoch)
             rates = {"eer": result.eer, "tar_1e3": result.tar_at(1e-3), "dimension": dimension(x)}
             found.append({"epoch": epoch, **rates, **steps, "cpu_seconds": round(spent, 2)})
         began = time.process_time()
