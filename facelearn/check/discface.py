@@ -19,11 +19,11 @@ def _force(x: Tensor, w: Tensor, v: Tensor, slip: str = "") -> Tensor:
     """-∂‖x̂ - ŵ - v‖ / ∂x, row by row.  (B, d), (B, d), (d,) -> (B, d)"""
     length = torch.linalg.vector_norm(x, dim=1, keepdim=True)
     own = x / length
-    away = own - (w if slip == "long w" else F.normalize(w)) - (0 if slip == "no v" else v)
+    away = own - (w if slip == "long w" else F.normalize(w)) - {"no v": 0.0, "plus v": -1.0}.get(slip, 1.0) * v
     size = torch.linalg.vector_norm(away, dim=1, keepdim=True)
     arrow = away / torch.where(size > 0, size, 1.0)
-    if slip == "square":
-        arrow = 2 * away
+    if slip in ("square", "half square"):
+        arrow = away if slip == "half square" else 2 * away
     across = arrow if slip == "radial" else arrow - (arrow * own).sum(1, keepdim=True) * own
     scale = {"no norm": 1.0, "sign": -length, "mean": len(x) * length}.get(slip, length)
     return -across / scale
@@ -73,6 +73,14 @@ ex1 = Exercise(
             "square": Text(
                 "this is the force of the squared length; the loss has the length itself: its arrow has length 1",
                 "这是长度平方给出的力；损失里用的是长度本身，箭头长度为 1",
+            ),
+            "half square": Text(
+                "this is the force of half the squared length; the loss has the length itself: its arrow has length 1",
+                "这是长度平方的一半给出的力；损失里用的是长度本身，箭头长度为 1",
+            ),
+            "plus v": Text(
+                "the sign of v is wrong: the residual is measured from v, so v is taken off",
+                "v 的符号反了：残差从 v 量起，要减去 v",
             ),
             "no v": Text(
                 "v is missing: the residual is measured from v, not from 0", "漏了 v：残差从 v 量起，不是从 0"

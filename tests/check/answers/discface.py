@@ -131,7 +131,9 @@ WRONG = {
     "ex1": [
         (by_autograd, "autograd"),
         (along, "along x"),
-        (squared, "squared length"),
+        (squared, "force of the squared length"),
+        (lambda x, w, v: squared(x, w, v) / 2, "half the squared length"),
+        (lambda x, w, v: by_rows(x, w, -v), "sign of v"),
         (unguarded, "nan for the input an image on its class"),
         (lambda x, w, v: -by_rows(x, w, v), "minus the gradient"),
         (lambda x, w, v: by_rows(x, w, v) * x.norm(dim=1, keepdim=True), "half as far"),
