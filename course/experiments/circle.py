@@ -524,17 +524,19 @@ def assets(folder: Path) -> None:
         for ax, arm in zip(axes, arms, strict=True):
             ax.plot(*seen[arm][k].T, "o", color=SHADES[arm.split()[0]], markersize=3.5, alpha=0.7, markeredgewidth=0)
             boundary(ax, arm, margin, linewidths=1.2)
-            plane(ax, f"{arm.replace('constant', 'constant, ρ =')}, step {looks[k]}", -0.3)
-        axes[0].set_ylabel("$s_p$")
+            plane(ax, f"{arm.replace('constant', 'ρ =')}, step {looks[k]}", -0.3)
 
     fig, grid = plt.subplots(3, 4, figsize=(9.6, 6.6), sharex=True, sharey=True)
     for column, k in enumerate([0, looks.index(20), looks.index(85), len(looks) - 1]):
         draw(grid[:, column], k)
+    for ax in grid[:, 0]:
+        ax.set_ylabel("$s_p$")
     figures.save_png(folder / "15_square.png", fig)
 
     def frame(k: int) -> Figure:
         fig, axes = plt.subplots(1, 3, figsize=(9.0, 3.3), sharey=True)
         draw(axes, k)
+        axes[0].set_ylabel("$s_p$")
         return fig
 
     figures.save_gif(folder / "15_square.gif", frame, list(range(len(looks))), seconds=0.3, hold=2.5, dpi=75)

@@ -575,7 +575,7 @@ def draw_three(margin: float = 0.5, own: float = 0.9) -> Figure:
 def draw_curves() -> Figure:
     """Logit and derivative of a hard class against its cosine: ArcFace, MV-Softmax, CurricularFace at three t."""
     fig, axes = plt.subplots(1, 2, figsize=(9.4, 3.4))
-    cos = torch.linspace(-1, 1, 401).double().requires_grad_()
+    cos = torch.linspace(-1, 1, 401).double()[1:].requires_grad_()  # without -1, where equal is not hard
     below = torch.full_like(cos, -math.cos(0.5))  # T = -1: all are hard
     curves: dict[str, tuple[MarginHead, float, str, str]]
     curves = {"ArcFace": (ArcFace(2, 2), 0.0, figures.colour("arcface"), "-")}
@@ -587,8 +587,10 @@ def draw_curves() -> Figure:
         (derivative,) = torch.autograd.grad(logit.sum(), cos)
         for ax, y in zip(axes, (logit.detach(), derivative), strict=True):
             ax.plot(cos.detach(), y, style, color=shade, label=label)
-    axes[0].set(xlabel="cosine $c$ of a hard class", ylabel="logit $N$ over s", ylim=(-1.1, 1.7))
-    axes[1].set(xlabel="cosine $c$ of a hard class", ylabel="derivative $N'$", ylim=(-2.1, 2.7))
+    for ax in axes:
+        ax.set(xlabel="cosine $c$ of a hard class", xticks=(-1, -0.5, 0, 0.5, 1))
+    axes[0].set(ylabel="logit $N$ over s", ylim=(-1.1, 1.7))
+    axes[1].set(ylabel="derivative $N'$", ylim=(-2.1, 2.7))
     axes[1].axhspan(-2.1, 0, color=figures.BLUE, alpha=0.10, linewidth=0)
     axes[1].text(0.97, -1.95, "pulled towards the sample", ha="right", fontsize=9, color=figures.BLUE)
     axes[0].legend(fontsize=8)
@@ -613,16 +615,17 @@ def draw_course(table: pd.DataFrame) -> Figure:
             axes[0].plot(path.index, 100 * path["hard"], **look)
             axes[2].plot(path.index, path["push"], **look)
             if stem == "curricular":
-                axes[1].plot(path.index, path["t_now"], **look | {"label": f"t, s = {scale}"})
+                axes[1].plot(path.index, path["t_now"], **look | {"color": "#333333", "label": f"t, s = {scale}"})
                 wrong = look | {"color": figures.BLUE, "label": f"pulled towards, s = {scale}"}
                 axes[1].plot(path.index, path["backwards"], **wrong)
     axes[2].axhline(1, color="#333333", linewidth=1)
-    titles = ("wrong classes that are hard, %", "t; share of the hard with N' < 0", "push over pull")
+    titles = ("wrong classes that are hard, %", "t; share of the hard pulled towards", "push over pull")
     for ax, title in zip(axes, titles, strict=True):
         ax.set_title(title, fontsize=10)
         ax.set(xlabel="epoch")
     axes[0].legend(fontsize=8)
-    axes[1].legend(fontsize=8, loc=(0.42, 0.12))
+    lines, labels = axes[1].get_legend_handles_labels()
+    axes[1].legend(lines[::2] + lines[1::2], labels[::2] + labels[1::2], fontsize=8, loc=(0.42, 0.12))
     return fig
 
 

@@ -28,7 +28,7 @@ def _entry(points: Tensor, m: float, slip: str = "") -> Tensor:
         aim = torch.tensor([0.0, 1.0], dtype=points.dtype) - points
         v = aim if slip == "corner" else torch.tensor([-1.0, 1.0], dtype=points.dtype).expand_as(points)
         c = points - torch.tensor([0.0, 1.0], dtype=points.dtype)
-        a, b, d = v.square().sum(1), (v * c).sum(1), c.square().sum(1) - 2 * m * m
+        a, b, d = v.square().sum(1).clamp(min=1e-12), (v * c).sum(1), c.square().sum(1) - 2 * m * m
         t = ((-b - (b * b - a * d).clamp(min=0).sqrt()) / a).clamp(min=0)
         return points + t[:, None] * v
     radius = {"radius": 2.0, "tangent": 0.0}.get(slip)
@@ -192,8 +192,8 @@ def _radius(m: float, gamma: float, K: int, N: int, slip: str = "") -> float:
         slip, math.log(K * N)
     )
     square = 2 * m * m + many / gamma if slip == "plus" else 2 * m * m - many / gamma
-    if slip == "twice":
-        square = 2 * m * m - 2 * many / gamma
+    if slip in ("twice", "scale"):
+        square = 2 * m * m - many * {"twice": 2, "scale": 1 / (2 * m)}[slip] / gamma
     if slip == "one m":
         square = m * m - many / gamma
     if square <= 0:
@@ -227,6 +227,10 @@ ex3 = Exercise(
             "negatives": Text("the K positives count as well as the N negatives", "N 个负样本算了，K 个正样本也要算"),
             "plus": Text("more pairs mean a larger loss: the circle shrinks", "样本对越多，损失越大：圆会缩小"),
             "twice": Text("twice too much is taken off", "减去的量多了一倍"),
+            "scale": Text(
+                "divide by γ itself, not by the scale s = 2 m γ: the weights are not frozen here",
+                "除数是 γ 本身，不是尺度 s = 2mγ：这里的权重没有冻结",
+            ),
             "one m": Text("with one pair of each kind the radius must be √2 m", "正、负各一个时，半径应为 √2 m"),
             "base": Text("the logarithm of the loss is the natural one", "损失里的对数是自然对数"),
             "square": Text("this is the square of the radius", "这是半径的平方"),

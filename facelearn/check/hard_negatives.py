@@ -157,8 +157,8 @@ ex2 = Exercise(
                 "it is right; compare in float64 with a small tolerance", "它是对的；请用 float64，并留一点容差"
             ),
             if_passed=Text(
-                "which batch, or which second call, would tell it from the right one?",
-                "什么样的批次、第二次怎样调用，才能把它与正确的实现区分开？",
+                "which batch, which call, which value or gradient would tell it from the right one?",
+                "换什么样的批次、再怎样调用、看数值还是看梯度，才能把它与正确的实现区分开？",
             ),
         )
     ],

@@ -46,6 +46,12 @@ def walked(points, m, steps=2000):
     return p
 
 
+def to_the_corner(points, m):
+    """The way with α differentiated: straight to (0, 1)."""
+    away = points - points.new_tensor([0.0, 1.0])
+    return points - away * (1 - 2**0.5 * m / away.norm(dim=1, keepdim=True).clamp(min=2**0.5 * m))
+
+
 # ---- ex2: a test of published faults --------------------------------------------------------------------------------
 
 
@@ -121,6 +127,7 @@ WRONG = {
         (lambda points, m: by_quadratic(points, m)[0], "shape"),
         (lambda points, m: by_quadratic(points, m).float(), "7th digit"),
         (lambda points, m: by_quadratic(points, 2 * m), "expected"),
+        (to_the_corner, "(0, 1)"),
     ],
     "ex2": [
         (values_alone, "α gets a gradient"),
@@ -132,6 +139,7 @@ WRONG = {
         (nothing_there, "nan"),
         (lambda m, gamma, K, N: 2**0.5 * m, "K and N"),
         (lambda m, gamma, K, N: by_search(m, gamma, K, N) ** 2, "square of the radius"),
+        (lambda m, gamma, K, N: by_search(m, 2 * m * gamma, K, N), "γ itself"),
         (lambda m, gamma, K, N: -by_search(m, gamma, K, N), "expected"),
     ],
 }
