@@ -548,7 +548,8 @@ def draw_plane(table: pd.DataFrame, scale: int = 8) -> Figure:
         end = [values(table, number, "arcface", scale, name).mean() for number in ("p", "n")]
         _arrow(ax, start, end, figures.BLUE)
         if start[0] - end[0] > 0.06:
-            ax.annotate(name, (1 - end[0], end[1]), (5, -3), textcoords="offset points", fontsize=8)
+            aside = {"blur": (2, 5), "lowres": (16, -6)}.get(name, (5, -3))  # clear of the arrows
+            ax.annotate(name, (1 - end[0], end[1]), aside, textcoords="offset points", fontsize=8)
     right, wrong = (
         [values(table, f"{number}_{which}", "wrong labels", scale, "training").mean() for number in ("p", "n")]
         for which in ("right", "wrong")
