@@ -1,5 +1,7 @@
 """Chapters as data: the one reader of a chapter (its `.md` source or its executed `.ipynb`), for all tools.
 
+A chapter is called `12_arcface`; an appendix, a chapter under lighter rules, `A_toolkit`.
+
     chapter = Chapter(course / "en" / "12_arcface.md")
     chapter.title, chapter.needs, chapter.minutes, chapter.figures, chapter.questions, chapter.exercises
 
@@ -47,6 +49,7 @@ HEADINGS = {  # of the sections that every chapter has, in this order
     "Further reading": "延伸阅读",
 }
 
+NAME = re.compile(r"(?:\d\d|[A-Z])_\w+")
 CODE_BLOCK = re.compile(r"^(`{3,}|~{3,}).*?^\1`*\s*?$", re.M | re.S)
 CODE_SPAN = re.compile(r"(?<!`)(`+)(?!`)(.+?)(?<!`)\1(?!`)", re.S)
 DISPLAY = re.compile(r"\$\$(.+?)\$\$", re.S)
@@ -172,6 +175,14 @@ class Page:
         return self.path.stem
 
     @property
+    def number(self) -> str:
+        return number(self.name)
+
+    @property
+    def stem(self) -> str:
+        return stem(self.name)
+
+    @property
     def language(self) -> str:
         return self.path.parent.name
 
@@ -269,10 +280,14 @@ class Chapter(Page):
     """A chapter as it stands; lists hold what is well formed, single values raise `Failed` where they are missing."""
 
     @property
+    def is_appendix(self) -> bool:
+        return is_appendix(self.name)
+
+    @property
     def executed(self) -> Chapter:
         """The notebook of this source, with outputs. `Failed` where it is missing or not what the source says."""
         notebook = Chapter(self.path.with_suffix(".ipynb"))
-        how = f"`make execute CHAPTER={self.name[:2]}`"
+        how = f"`make execute CHAPTER={self.number}`"
         if not notebook.path.is_file():
             raise Failed(f"{notebook.where} is missing: {how}")
         if different := next(differences(self.cells, notebook.cells), None):
@@ -417,14 +432,29 @@ def foreign_output(source: Iterable[Cell], notebook: Path) -> str | None:
 
 
 def names(course: Path) -> list[str]:
-    """Stems of all chapters, in course order: `NN_stem`, found in either language and in either format."""
+    """Names of all chapters, then of all appendices, in course order, found in either language and either format."""
     found = {p.stem for lang in LANGUAGES for p in (course / lang).glob("*") if p.suffix in (".md", ".ipynb")}
-    return sorted(name for name in found if re.fullmatch(r"\d\d_\w+", name))
+    return sorted(name for name in found if NAME.fullmatch(name))
+
+
+def number(name: str) -> str:
+    """`12` of `12_arcface`; of an appendix its letter."""
+    return name.partition("_")[0]
+
+
+def stem(name: str) -> str:
+    """`arcface` of `12_arcface`: what its loss, its check and its experiment are called."""
+    return name.partition("_")[2]
+
+
+def is_appendix(name: str) -> bool:
+    """Is it a chapter under lighter rules: no experiment, no quiz, no slides?"""
+    return name[0].isalpha()
 
 
 def chosen(wanted: Iterable[str], known: Sequence[str]) -> list[str]:
     """Full names of what is meant by `12_arcface` or `12`; all that are known where nothing is named."""
-    names = [next((name for name in known if want in (name, name[:2])), want) for want in wanted]
+    names = [next((name for name in known if want in (name, number(name))), want) for want in wanted]
     if unknown := sorted(set(names) - set(known)):
         raise Failed(f"chapter: found {', '.join(unknown)}, expected one of {', '.join(known) or 'none'}")
     return names or list(known)

@@ -23,6 +23,8 @@ STATE = {
     "en": "{written} of {planned} chapters are written ({numbers}); the others follow in the same form.",
     "zh": "计划 {planned} 章，已写成 {written} 章（{numbers}），其余会以同样的形式陆续补上。",
 }
+WHOLE = {"en": "All {planned} chapters are written.", "zh": "{planned} 章已全部写成。"}
+APPENDICES = {"en": " Appendix: {}.", "zh": "附录：{}。"}
 
 
 def plan(course: Path) -> list[dict[str, str]]:
@@ -32,19 +34,23 @@ def plan(course: Path) -> list[dict[str, str]]:
 
 
 def state(course: Path, language: str) -> str:
-    """One line: how many chapters are planned, how many are written, and which."""
-    there = [name[:2] for name in chapters.names(course)]
-    numbers = {"en": ", ", "zh": "、"}[language].join(there)
-    return STATE[language].format(written=len(there), planned=len(plan(course)), numbers=numbers)
+    """One line: how many chapters are planned, how many are written, and which; and which appendices there are."""
+    names, planned = chapters.names(course), len(plan(course))
+    written, letters = (
+        [chapters.number(n) for n in names if chapters.is_appendix(n) == kind] for kind in (False, True)
+    )
+    words, comma = WHOLE if len(written) == planned else STATE, {"en": ", ", "zh": "、"}[language]
+    line = words[language].format(written=len(written), planned=planned, numbers=comma.join(written))
+    return line + (APPENDICES[language].format(comma.join(letters)) if letters else "")
 
 
 def listed(course: Path) -> str:
-    """What stands in `course/README.md`: the chapters that are written and what they need, the line, the graph."""
+    """What stands in `course/README.md`: what is written and which chapters it needs, the line, the graph."""
     rows, needs = ["| | English | 中文 | needs 需要 |", "|---|---|---|---|"], prerequisites.direct(plan(course))
     for name in chapters.names(course):
         titles = [(chapters.Chapter(course / lang / f"{name}.md").title, lang) for lang in chapters.LANGUAGES]
-        cells = [f"[{title}]({lang}/{name}.ipynb)" for title, lang in titles]
-        rows.append(f"| {' | '.join([name[:2], *cells, ', '.join(needs[name[:2]])])} |")
+        cells, number = [f"[{title}]({lang}/{name}.ipynb)" for title, lang in titles], chapters.number(name)
+        rows.append(f"| {' | '.join([number, *cells, ', '.join(needs.get(number, []))])} |")
     table, lines = "\n".join(rows), "\n".join(state(course, language) for language in chapters.LANGUAGES)
     graphs = "\n".join(f"![{prerequisites.ALT[lang]}](assets/chapters_{lang}.svg)" for lang in chapters.LANGUAGES)
     return f"\n\n{table}\n\n{lines}\n\n{graphs}\n\n"
@@ -52,7 +58,7 @@ def listed(course: Path) -> str:
 
 def graph(course: Path, language: str, link: Callable[[str], str] | None = None) -> str:
     """Which chapter needs which, as SVG; `link`: see `prerequisites.drawing`."""
-    written = {name[:2] for name in chapters.names(course)}
+    written = {chapters.number(name) for name in chapters.names(course)}
     return prerequisites.drawing(plan(course), language, written, link)
 
 

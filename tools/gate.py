@@ -226,13 +226,13 @@ def accept(course: Path, name: str, reviewer: str, *, cell: int | None = None, s
 
 def results(name: str, course: Path) -> Iterator[str]:
     """Is the stored full run the run of the experiment as it stands? `make results` repeats it."""
-    module, table = course / "experiments" / f"{name[3:]}.py", course / "results" / f"{name}.csv"
+    module, table = course / "experiments" / f"{chapters.stem(name)}.py", course / "results" / f"{name}.csv"
     if not module.is_file():
         if table.is_file():
             yield f"{table.name} has no experiment: {module.name} is missing"
         return
     if not table.is_file():
-        yield f"course/results/{table.name} is missing: `make results CHAPTER={name[:2]}`"
+        yield f"course/results/{table.name} is missing: `make results CHAPTER={chapters.number(name)}`"
         return
     with table.open(encoding="utf-8", newline="") as file:
         stored = {row.get("settings_hash") for row in csv.DictReader(file)}
@@ -246,7 +246,7 @@ def results(name: str, course: Path) -> Iterator[str]:
     if stored != {expected}:
         yield (
             f"course/results/{table.name} was made with settings {sorted(map(str, stored))}, "
-            f"{module.name} now has {expected}: `make results CHAPTER={name[:2]}`"
+            f"{module.name} now has {expected}: `make results CHAPTER={chapters.number(name)}`"
         )
 
 
@@ -270,8 +270,9 @@ def check(name: str, course: Path, *, slug: str) -> list[str]:
             lambda: (f"zh: {p}" for p in notebook(zh, books[1])),
             lambda: same_outputs(*books) if all(book.is_file() for book in books) else (),
             lambda: results(name, course),
-            lambda: slides.problems(name, course) if (course / "slides").is_dir() else (),
         ]
+        if (course / "slides").is_dir() and not chapters.is_appendix(name):
+            steps.append(lambda: slides.problems(name, course))
     return [f"{name}: {problem}" for step in steps for problem in step()]
 
 

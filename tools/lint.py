@@ -70,8 +70,8 @@ def anchor(heading: str) -> str:
 
 
 def lengths(chapter: Chapter) -> Problems:
-    """35-56 cells; code cells: median at most 8 lines, 90 % at most 20, none over 30; no Han in code."""
-    if not 35 <= len(chapter.cells) <= 56:
+    """35-56 cells in a chapter; code cells: median at most 8 lines, 90 % at most 20, none over 30; no Han in code."""
+    if not chapter.is_appendix and not 35 <= len(chapter.cells) <= 56:
         yield 0, f"{len(chapter.cells)} cells: expected 35 to 56"
     sizes = [cell.lines for cell in chapter.code]
     if sizes and statistics.median(sizes) > 8:
@@ -86,9 +86,15 @@ def lengths(chapter: Chapter) -> Problems:
 
 
 def sections(chapter: Chapter) -> Problems:
-    """Every section of a chapter, in order, under its canonical heading, within its limits."""
+    """Every section of a chapter, in order, under its canonical heading, within its limits.
+
+    An appendix has the goals first and the exercises last, and between them sections of its own.
+    """
     expected = list(HEADINGS) if chapter.language == "en" else list(HEADINGS.values())
     found = [heading for heading, _ in chapter.sections[1:]]
+    if chapter.is_appendix:
+        first, last = (expected[list(HEADINGS).index(name)] for name in ("You will be able to", "Exercises"))
+        expected = [first, *[heading for heading in found if heading not in expected], last]
     if found != expected:
         missing, other = [h for h in expected if h not in found], [h for h in found if h not in expected]
         yield 0, f"sections: missing {missing}, not canonical {other}" + ("" if missing or other else ", or order")
@@ -113,8 +119,8 @@ def sections(chapter: Chapter) -> Problems:
                 yield cells[0].index, f"{name}: {amount} {what}: expected {allowed[0]} to {allowed[1]}"
 
 
-def special_sections(chapter: Chapter) -> Problems:
-    """Title, derivation, from scratch, intuition, experiment, further reading: what only they have."""
+def opening(chapter: Chapter) -> Problems:
+    """What stands before the first section: one title, links, the banner."""
     title, name = chapter.section(""), chapter.name
     other = {"en": "zh", "zh": "en"}[chapter.language]
     here = f"course/{chapter.language}/{name}.ipynb"
@@ -133,6 +139,10 @@ def special_sections(chapter: Chapter) -> Problems:
     ]:
         if not good:
             yield 0, f"title: no {what}"
+
+
+def special_sections(chapter: Chapter) -> Problems:
+    """Derivation, from scratch, intuition, experiment, further reading: what only they have."""
     steps = [int(number) for number in re.findall(r"^### (\d+) · ", chapter.prose_of("Derivation"), re.M)]
     if not 1 <= len(steps) <= 12 or steps != list(range(1, len(steps) + 1)):
         yield 0, f"Derivation: steps {steps}: expected `### 1 · ...`, `### 2 · ...`, at most 12"
@@ -175,25 +185,29 @@ def quiz(chapter: Chapter) -> Problems:
 def quiz_check(chapter: Chapter) -> Problems:
     """One code cell in which the reader answers all questions and is told."""
     answers = ", ".join(f'q{question.number}=""' for question in chapter.questions)
-    expected, cells = f"check.{chapter.name[3:]}.quiz({answers})", chapter.section("Quiz")
+    expected, cells = f"check.{chapter.stem}.quiz({answers})", chapter.section("Quiz")
     if cells and [cell.source for cell in cells if cell.kind == "code"] != [expected]:
         yield cells[0].index, f"Quiz: expected one code cell `{expected}`"
 
 
 def exercises(chapter: Chapter) -> Problems:
-    """Three exercises: statement with stars and minutes, stub, folded solution; both check themselves."""
+    """Three exercises, in an appendix any number: statement with stars and minutes, stub, folded solution.
+
+    Stub and solution check themselves.
+    """
     cells = chapter.section("Exercises")
-    at, stem = cells[0].index if cells else 0, chapter.name[3:]
+    at, stem = cells[0].index if cells else 0, chapter.stem
     titles = [text for c in cells if c.kind == "markdown" for n, text in chapters.headings(c.source) if n == 3]
-    if len(titles) != 3:
-        yield at, f"Exercises: {len(titles)} headings of level 3: expected 3"
+    wanted = max(1, len(titles)) if chapter.is_appendix else 3
+    if len(titles) != wanted:
+        yield at, f"Exercises: {len(titles)} headings of level 3: expected {wanted}"
     for number, title in enumerate(titles, 1):
         if number not in [exercise.number for exercise in chapter.exercises if title.startswith(f"{number} · ")]:
             yield at, f"Exercises: {title!r}: expected `{number} · title ★★ (15 min)` or `（15 分钟）`"
     for tag in ("exercise", "solution"):
         tagged = [cell for cell in chapter.code if tag in cell.tags]
-        if len(tagged) != 3:
-            yield at, f"{len(tagged)} cells tagged {tag}: expected 3"
+        if len(tagged) != wanted:
+            yield at, f"{len(tagged)} cells tagged {tag}: expected {wanted}"
         for number, cell in enumerate(tagged, 1):
             if f"check.{stem}.ex{number}(" not in cell.source:
                 yield cell.index, f"{tag} {number} does not call check.{stem}.ex{number}(...)"
@@ -325,7 +339,7 @@ def _broken(page: Page, target: str, keys: dict[str, dict[str, str]]) -> Iterato
         yield "leaves the repository"
     elif not file.exists() and not file.with_suffix(".md").is_file():
         yield "no such file"
-    elif re.match(r"\d\d_\w+\.md$", file.name) and name:
+    elif name and file.suffix == ".md" and chapters.NAME.fullmatch(file.stem):
         yield "link to the .ipynb, which is what a reader opens"
     elif fragment:
         source = file.with_suffix(".md") if file.suffix == ".ipynb" else file
@@ -346,7 +360,7 @@ def absolute_paths(page: Page) -> Problems:
 
 def unwritten(page: Page) -> Problems:
     """A chapter is called unwritten only until it is written."""
-    written = {name[:2] for name in chapters.names(page.root / "course")}
+    written = {chapters.number(name) for name in chapters.names(page.root / "course")}
     for cell in page.prose:
         for numbers in UNWRITTEN.findall(cell.source):
             if there := written & set(re.findall(r"\d\d", "".join(numbers))):
@@ -355,7 +369,7 @@ def unwritten(page: Page) -> Problems:
 
 def needed(chapter: Chapter) -> Problems:
     """It needs what `course/chapters.csv` says; chapter 00, and what the others need in turn, it may leave out."""
-    course, number = chapter.root / "course", chapter.name[:2]
+    course, number = chapter.root / "course", chapter.number
     needs = prerequisites.direct(contents.plan(course)) if (course / "chapters.csv").is_file() else {}
     if number in needs:
         told, start = prerequisites.named(chapter.needs), {min(needs)}
@@ -367,17 +381,18 @@ def needed(chapter: Chapter) -> Problems:
 # ---- all together -------------------------------------------------------------------------------------------------
 
 EVERY_PAGE: list[Callable[[Page], Problems]] = [latex, untouched, chinese, glossary, links, absolute_paths, unwritten]
-EVERY_CHAPTER = [
-    lengths, sections, special_sections, quiz, quiz_check, exercises, captions,
-    short, code_width, printed, hidden_guess, hints, optional, disagreements, needed,
+EVERY_APPENDIX: list[Callable[[Chapter], Problems]] = [
+    lengths, sections, opening, exercises, captions, code_width, printed, hints, optional, needed,
 ]  # fmt: skip
+EVERY_CHAPTER = [*EVERY_APPENDIX, special_sections, short, quiz, quiz_check, hidden_guess, disagreements]
 
 
 def check(page: Page) -> list[str]:
     """Everything that is wrong with one page in one language, one line each."""
     found = [(rule.__name__, *problem) for rule in EVERY_PAGE for problem in rule(page)]
     if isinstance(page, Chapter):
-        found += [(rule.__name__, *problem) for rule in EVERY_CHAPTER for problem in rule(page)]
+        rules = EVERY_APPENDIX if page.is_appendix else EVERY_CHAPTER
+        found += [(rule.__name__, *problem) for rule in rules for problem in rule(page)]
     return [f"{page.where}: cell {index}: {rule}: {problem}" for rule, index, problem in found]
 
 

@@ -101,7 +101,7 @@ def for_print(chapter: Chapter) -> nbformat.NotebookNode:
     end = answers(chapter, book.cells)
     kept = [book.cells[cell.index] for cell in chapter.cells if not {"solution", "remove-cell"} & set(cell.tags)]
     licence = f"https://github.com/{chapters.repository()} · {LICENCE[chapter.language]}"
-    book.cells = [kept[0], new_markdown_cell(f"facelearn · {chapter.name[:2]} · {licence}"), *kept[1:], *end]
+    book.cells = [kept[0], new_markdown_cell(f"facelearn · {chapter.number} · {licence}"), *kept[1:], *end]
     for cell in book.cells:
         if cell.cell_type == "markdown":
             cell.source = on_paper(cell.source, chapter.path.parent)
@@ -111,13 +111,16 @@ def for_print(chapter: Chapter) -> nbformat.NotebookNode:
 def answers(chapter: Chapter, cells: list[Any]) -> list[Any]:
     """What stands at the end; outputs of the guess and of the exercises are taken out of `cells`."""
     names = HEADINGS if chapter.language == "zh" else {name: name for name in HEADINGS}
-    end = [new_markdown_cell(f'<h2 class="end">{AT_THE_END[chapter.language]}</h2>\n\n### {names["Predict first"]}')]
+    end = [new_markdown_cell(f'<h2 class="end">{AT_THE_END[chapter.language]}</h2>')]
+    if chapter.section("Predict first"):
+        end.append(new_markdown_cell(f"### {names['Predict first']}"))
     for cell in chapter.section("Predict first"):
         if cell.kind == "code":
             output_alone = {"transient": {"remove_source": True}}
             end.append(new_code_cell(outputs=cells[cell.index].outputs, metadata=output_alone))
             cells[cell.index].outputs = []
-    end.append(new_markdown_cell(f"### {names['Quiz']}"))
+    if chapter.questions:
+        end.append(new_markdown_cell(f"### {names['Quiz']}"))
     for question in chapter.questions:
         reasons = "\n".join(f"- **{letter}** {reason}" for letter, reason in question.reasons.items())
         end.append(new_markdown_cell(f"**{question.number}.**\n\n{reasons}"))

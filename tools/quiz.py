@@ -27,7 +27,7 @@ def with_quiz(course: Path) -> list[str]:
     found = []
     for name in chapters.names(course):
         try:
-            check = importlib.import_module(f"facelearn.check.{name[3:]}")
+            check = importlib.import_module(f"facelearn.check.{chapters.stem(name)}")
         except ModuleNotFoundError:
             continue
         if isinstance(getattr(check, "quiz", None), Quiz):
@@ -57,7 +57,7 @@ def gathered(course: Path, name: str) -> dict[str, dict[str, str]]:
 
 def write(course: Path, name: str, folder: Path = FOLDER) -> Path:
     folder.mkdir(exist_ok=True)
-    target = folder / f"{name[3:]}.json"
+    target = folder / f"{chapters.stem(name)}.json"
     chapters.write_whole(target, json.dumps(gathered(course, name), indent=1) + "\n")
     return target
 

@@ -35,18 +35,20 @@ MADE = {
 }
 # The navigation. A page of course/{en,zh} that is named nowhere here comes last in "reference".
 GROUPS = {
-    "course": ["contents"],
+    "course": ["contents", "paths"],
     "use": ["install", "data", "models", "explorer", "mining", "circle"],
-    "teach": ["instructor", "grading"],
+    "teach": ["instructor", "exam", "project", "grading"],
     "reference": ["losses", "notation", "glossary", "references", "protocol", "real_faces", "api"],
 }
+IN_THE_PROJECT_ALONE = {"exam_answers"}
 SWITCH = re.compile(r"\[(中文|English)\]\(\.\./(en|zh)/\w+\.(ipynb|md)\)")  # the site has one of its own
 EXPLORER = re.compile(r"^\[([^\]]+)\]\((?:\.\./site/)?(explorer\w*\.html)\)$", re.M)  # alone on its line
 
 
 def gather(language: str, source: Path) -> None:
     """All pages of one language, as Sphinx reads them."""
-    for page in (COURSE / language).glob("[!0-9]*.md"):
+    pages = {*chapters.pages(COURSE), "references"} - IN_THE_PROJECT_ALONE
+    for page in (COURSE / language / f"{name}.md" for name in pages):
         (source / page.name).write_text(for_the_site(page.read_text(encoding="utf-8"), language), encoding="utf-8")
     for chapter in site_pages.written(language):
         book = json.loads(chapter.path.read_text(encoding="utf-8"))
@@ -126,7 +128,7 @@ def toctrees(language: str, source: Path) -> str:
     words = site_pages.WORDS[language]
     there = {path.stem for path in source.iterdir()} | {path.stem for path in (SITE / "pages" / language).iterdir()}
     groups = {key: [name for name in names if name in there] for key, names in GROUPS.items()}
-    groups["course"] += [f"{one.name[:2]} · {one.title} <{one.name}>" for one in site_pages.written(language)]
+    groups["course"] += [f"{one.number} · {one.title} <{one.name}>" for one in site_pages.written(language)]
     named = {name for names in groups.values() for name in names}
     groups["reference"] += sorted(path.stem for path in source.glob("*.md") if path.stem not in named | {"index"})
     lines = []

@@ -33,7 +33,7 @@ def on_github(path: str) -> str:
 
 
 def written(language: str) -> list[Chapter]:
-    """The executed chapters of a language, in course order."""
+    """The executed chapters of a language, in course order, and the appendices after them."""
     return [Chapter(COURSE / language / f"{name}.md").executed for name in chapters.names(COURSE)]
 
 
@@ -41,11 +41,11 @@ def chapter_list(language: str) -> str:
     """Which chapter needs which; then of each number, title, what is needed, minutes, where to run it, if written."""
     words = WORDS[language]
     rows = [f"| | {' | '.join(words['chapter_columns'])} |", "|---" * 6 + "|"]
-    there = {one.name[:2]: one for one in written(language)}
-    for row in contents.plan(COURSE):
-        number = row["number"]
+    there = {one.number: one for one in written(language)}
+    planned = {row["number"]: row[language] for row in contents.plan(COURSE)}
+    for number in [*planned, *(one.number for one in there.values() if one.is_appendix)]:
         if number not in there:
-            rows.append(f"| {number} | {row[language]} | {words['unwritten']} | | | |")
+            rows.append(f"| {number} | {planned[number]} | {words['unwritten']} | | | |")
             continue
         one = there[number]
         run = " · ".join(f"[{name}]({one.badges[kind]})" for kind, name in (("colab", "Colab"), ("mybinder", "Binder")))
@@ -65,7 +65,7 @@ def chapter_list(language: str) -> str:
 
 def short_list(language: str) -> str:
     """Number and title of each chapter as links, for the landing page, and how many are to come."""
-    listed = "\n".join(f"- [{one.name[:2]} · {one.title}]({one.path.name})" for one in written(language))
+    listed = "\n".join(f"- [{one.number} · {one.title}]({one.path.name})" for one in written(language))
     return f"{listed}\n\n{contents.state(COURSE, language)}"
 
 
@@ -113,7 +113,7 @@ def api_link(stem: str) -> str:
 def loss_names(row: dict[str, str], language: str) -> str:
     """Name, paper, chapter and file of a loss, one under the other."""
     words = WORDS[language]
-    there = {one.name[:2]: one.path.name for one in written(language)}
+    there = {one.number: one.path.name for one in written(language)}
     year = re.search(r"(?:19|20)\d\d", row["key"])
     number = words["chapter_number"].format(row["chapter"])
     unwritten = words["chapter_unwritten"].format(number)

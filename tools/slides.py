@@ -79,7 +79,7 @@ class Deck(Page):
     def markdown(self, folder: Path) -> str:
         """The deck for Sphinx, with what is shown in place of the references; pictures are written into `folder`."""
         chapter = Chapter(self.root / "course" / self.language / self.path.name).executed
-        parts = [f"# {chapter.title}\n\nfacelearn · {self.name[:2]} · {LICENCE[self.language]}"]
+        parts = [f"# {chapter.title}\n\nfacelearn · {self.number} · {LICENCE[self.language]}"]
         for number, slide in enumerate(self.slides, 1):
             try:
                 body = SHOW.sub(lambda match: f"\n{shown(chapter, match[1], folder)}\n", slide.body)

@@ -31,7 +31,7 @@ from tools import chapters  # noqa: E402
 from tools.chapters import Chapter, Exercise, Failed, Page  # noqa: E402
 
 MANIFEST = "handout.json"
-FOR_TEACHERS = ("grading", "instructor")  # pages that no handout holds
+FOR_TEACHERS = ("exam", "exam_answers", "grading", "instructor")  # pages that no handout holds
 Files = dict[str, bytes]  # path in the tree -> content
 
 
@@ -311,7 +311,7 @@ def start_page(root: Path, kind: str, language: str) -> str:
     books = [Page(course / language / f"{name}.ipynb") for name in chapters.names(course)]
     pages = [Page(course / language / f"{name}.md") for name in [*chapters.pages(course), "references"]]
     lines = [f"# {words['title']}", words[kind], words["start"], words["copy"], f"## {words['chapters']}"]
-    lines.append("\n".join(f"- [{book.name[:2]} {book.title}]({language}/{book.path.name})" for book in books))
+    lines.append("\n".join(f"- [{book.number} {book.title}]({language}/{book.path.name})" for book in books))
     pages = [page for page in pages if page.name not in FOR_TEACHERS and page.path.is_file()]
     lines += [f"## {words['pages']}", "\n".join(f"- [{page.title}]({language}/{page.path.name})" for page in pages)]
     lines.append(words["licence"])
@@ -336,7 +336,7 @@ def assignments(root: Path, language: str, names: Iterable[str]) -> Files:
 
 def _wanted(path: str, name: str) -> bool:
     """Of the assets only the chapter's own: every submission holds a copy."""
-    return not path.startswith("assets/") or path.startswith(f"assets/{name[:2]}_")
+    return not path.startswith("assets/") or path.startswith(f"assets/{chapters.number(name)}_")
 
 
 def _written(book: Any) -> bytes:

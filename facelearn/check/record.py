@@ -268,7 +268,7 @@ def _titles(code: str) -> dict[str, str]:
     from facelearn.lesson import course_folder  # with matplotlib and pandas: a notebook has them, a check need not
 
     try:
-        books = sorted((course_folder() / code).glob("[0-9][0-9]_*.ipynb"))
+        books = sorted((course_folder() / code).glob("[0-9A-Z]*_*.ipynb"))
     except FileNotFoundError:
         return {}
     titles = {}

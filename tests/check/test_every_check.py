@@ -26,6 +26,7 @@ import torch
 from facelearn.check import record
 from facelearn.check.framework import Exercise
 from tests.check.conformance import assert_message
+from tools import chapters
 
 Function = Callable[..., Any]
 ENGLISH = Path(__file__).resolve().parents[2] / "course" / "en"
@@ -123,7 +124,7 @@ class TensorMath:
 @functools.lru_cache
 def cells(stem: str) -> list[tuple[list[ast.stmt], list[str]]]:
     """Of each code cell of a chapter: its statements, its tags."""
-    (book,) = ENGLISH.glob(f"[0-9][0-9]_{stem}.ipynb")
+    (book,) = (path for path in ENGLISH.glob("*.ipynb") if chapters.stem(path.stem) == stem)
     found = [cell for cell in json.loads(book.read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == "code"]
     return [(ast.parse("".join(cell["source"])).body, cell["metadata"].get("tags", [])) for cell in found]
 

@@ -1,5 +1,7 @@
 """A made-up project with one chapter in both languages that every rule of the gate and the lints accepts.
 
+`appendix` adds an appendix, which is what the lighter rules need and no more.
+
 The tests break one thing at a time and ask whether the rule that should notice it does.
 """
 
@@ -133,13 +135,14 @@ class Project:
 
     root: Path
     cells: list[dict[str, Any]] = field(default_factory=good_cells)
+    name: str = NAME
 
     @property
     def course(self) -> Path:
         return self.root / "course"
 
     def path(self, lang: str, kind: str = "md") -> Path:
-        return self.course / lang / f"{NAME}.{kind}"
+        return self.course / lang / f"{self.name}.{kind}"
 
     def find(self, start: str) -> dict[str, Any]:
         """The cell whose English text starts so."""
@@ -167,10 +170,23 @@ class Project:
         return self
 
     def accept(self) -> None:
-        gate.accept(self.course, NAME, "Ann: both texts, line by line", slug=SLUG)
+        gate.accept(self.course, self.name, "Ann: both texts, line by line", slug=SLUG)
 
     def gate(self) -> list[str]:
-        return gate.check(NAME, self.course, slug=SLUG)
+        return gate.check(self.name, self.course, slug=SLUG)
+
+
+def appendix(project: Project) -> Project:
+    """An appendix beside the chapter of the project: parts of that, under a heading of its own."""
+    starts = ("# ArcFace", "os.chdir", "## You will", "## Experiment", "lesson.show", "**Figure 1", "## Exercises")
+    cells = [copy.deepcopy(project.find(start)) for start in starts]
+    cells += [cell for number in (1, 2) for cell in _exercise(number)]
+    for cell in cells:
+        for lang, old, new in (("en", "## Experiment", "## Arcs"), ("zh", "## 实验", "## 弧")):
+            cell[lang] = cell[lang].replace(NAME, "A_arcface").replace(old, new)
+    added = Project(project.root, cells, "A_arcface").write()
+    added.accept()
+    return added
 
 
 def make(root: Path) -> Project:

@@ -4,7 +4,7 @@ import nbformat
 import pytest
 
 from tests.tools import made_up
-from tools import contents, lint, references
+from tools import chapters, contents, lint, references
 from tools.chapters import Chapter, Page
 
 
@@ -43,6 +43,41 @@ def test_a_good_project_is_clean(project):
     ]
     assert [problem for p in pages for problem in lint.check(p)] == []
     assert lint.check_project(project.root) == []
+
+
+# ---- an appendix: a chapter under lighter rules -------------------------------------------------------------------
+
+
+def test_an_appendix_needs_no_experiment_no_quiz_no_slides(project):
+    added = made_up.appendix(project)
+    (project.course / "slides").mkdir()
+    assert [(p.path.name, p.is_appendix) for p in lint.all_pages(project.root) if isinstance(p, Chapter)] == [
+        ("12_arcface.md", False), ("12_arcface.md", False), ("A_arcface.md", True), ("A_arcface.md", True),
+    ]  # fmt: skip
+    assert [lint.check(page(added, lang)) for lang in ("en", "zh")] == [[], []]
+    assert added.gate() == []
+    assert any("slides/en/12_arcface.md is missing" in problem for problem in project.gate())
+    assert (page(added).number, page(added).stem, len(page(added).exercises)) == ("A", "arcface", 2)
+    assert chapters.chosen(["A", "12"], chapters.names(project.course)) == ["A_arcface", "12_arcface"]
+
+
+@pytest.mark.parametrize(
+    ("start", "old", "new", "words"),
+    [
+        ("## You will", "## You will be able to", "## Goals", "missing ['You will be able to']"),
+        ("## Exercises", "## Exercises", "## Tasks", "missing ['Exercises']"),
+        ("## Arcs", "## Arcs", "## Experiment", "not canonical ['Experiment']"),
+        ("# ArcFace", "../zh/A_arcface.ipynb", "notation.md", "no link to ../zh/A_arcface.ipynb"),
+        ("lesson.show", "lesson.show(fig)", "x = 1  # " + 80 * "x", "at most 88"),
+        ("**Figure 1", "**Figure 1.**", "Figure:", "without caption"),
+        ("### 2", "<summary>Hint", "<summary>Optional: more", "exercise 2: expected <details>"),
+        ("check.arcface.ex2", "ex2", "ex1", "solution 2 does not call check.arcface.ex2"),
+        ("## Arcs", "We test it.", "See [it](12_arcface.md).", "link to the .ipynb"),
+        ("## Arcs", "We test it.", "See [it](A_arcface.md).", "link to the .ipynb"),
+    ],
+)
+def test_and_what_it_does_need(project, start, old, new, words):
+    expect(broken(made_up.appendix(project), start, old, new), "en/A_arcface.md", words)
 
 
 # ---- form ---------------------------------------------------------------------------------------------------------
@@ -547,9 +582,13 @@ def test_the_readme_says_which_chapters_there_are(project):
     path.write_text("a <!-- chapters -->2 of 2<!-- /chapters --> b\n", encoding="utf-8")
     expect(lint.check_project(project.root), "README.md", "tools/contents.py")
     (fresh,) = contents.pages(project.root).values()
-    assert "1 of 2 chapters are written (12)" in fresh
+    assert "1 of 2 chapters are written (12); the others follow in the same form.<!--" in fresh
     path.write_text(fresh, encoding="utf-8")
     assert not [problem for problem in lint.check_project(project.root) if "contents" in problem]
+    made_up.appendix(project)
+    assert contents.state(project.course, "zh") == "计划 2 章，已写成 1 章（12），其余会以同样的形式陆续补上。附录：A。"
+    (project.course / "chapters.csv").write_text(plan.replace("11,,CosFace,CosFace\n", ""), encoding="utf-8")
+    assert contents.state(project.course, "en") == "All 1 chapters are written. Appendix: A."
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from tools import chapters, slides
 from tools.chapters import Chapter
 
 COURSE = Path(__file__).resolve().parents[2] / "course"
-DECKS = chapters.names(COURSE)  # every chapter brings its slides
+DECKS = [name for name in chapters.names(COURSE) if not chapters.is_appendix(name)]  # every chapter brings its slides
 DOT = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR4nGP4z8DwHwAFAAH/iZk9HQAAAABJRU5ErkJggg=="
 
 

@@ -26,6 +26,10 @@ PAGES = [(code, name) for name in chapters.names(COURSE) for code in ("en", "zh"
 FOLDED = re.compile(r"<details><summary>(?:Answer|答案)</summary>\n(.*?)\n</details>", re.S)
 
 
+def exercises(name: str) -> int:
+    return 5 if chapters.is_appendix(name) else 3
+
+
 def book(path: Path):
     return nbformat.read(path, as_version=4)
 
@@ -50,15 +54,15 @@ def trees(tmp_path_factory) -> dict[str, Path]:
 def test_only_stubs_and_answers_differ_from_the_course(trees, code, name):
     source, given = book(COURSE / code / f"{name}.ipynb"), book(trees["student"] / code / f"{name}.ipynb")
     assert given.metadata == source.metadata
-    assert len(tagged(given, "exercise")) == len(tagged(source, "exercise")) == 3
+    assert len(tagged(given, "exercise")) == len(tagged(source, "exercise")) == exercises(name)
     kept = [cell for cell in source.cells if "solution" not in cell.metadata.get("tags", [])]
     assert [cell.id for cell in given.cells] == [cell.id for cell in kept]
     changed = [b for a, b in zip(kept, given.cells, strict=True) if a != b]
     answered = [cell.id for cell in kept if cell.cell_type == "markdown" and FOLDED.search(cell.source)]
     emptied = tagged(given, "exercise") + tagged(given, "hide-output")
     assert {cell.id for cell in changed} == {given.cells[0].id, *answered, *(cell.id for cell in emptied)}
-    assert answered
-    assert len(emptied) == 4
+    assert bool(answered) == (not chapters.is_appendix(name))
+    assert len(emptied) == exercises(name) + len(answered[:1])
     for cell in emptied:
         assert cell.outputs == []
         assert cell.execution_count is None
@@ -188,7 +192,7 @@ def test_every_relative_link_leads_to_a_file_in_the_tree(trees, kind):
                 assert path.is_relative_to(trees[kind]), f"{page}: {target}"
                 followed += 1
     assert followed > 10
-    teachers = {"instructor.md", "grading.md", "lock.csv", "jupytext.toml"}
+    teachers = {"instructor.md", "grading.md", "exam.md", "exam_answers.md", "lock.csv", "jupytext.toml"}
     assert not teachers & {path.name for path in trees[kind].rglob("*")}
 
 
@@ -203,7 +207,7 @@ def test_open_stubs_say_what_to_write_in_the_language_of_the_notebook(trees, cod
         with pytest.raises(NotImplementedError, match=rf"{function.name} ?[(（]") as told:
             names[function.name](*arguments)
         assert bool(re.search(r"[\u4e00-\u9fff]", str(told.value))) == (code == "zh")
-        exercise = getattr(getattr(check, name[3:]), f"ex{number}")
+        exercise = getattr(getattr(check, chapters.stem(name)), f"ex{number}")
         assert exercise.examine(names[function.name]).text.en == f"ex{number}: to do: {told.value}"
 
 
@@ -211,7 +215,7 @@ def test_open_stubs_say_what_to_write_in_the_language_of_the_notebook(trees, cod
 def test_a_solution_function_is_known_by_its_name(name):
     """Else the course's own solutions would be written down as passed by whoever chooses Run All."""
     for cell in (c for c in chapters.read(COURSE / "en" / f"{name}.md") if "solution" in c.tags):
-        calls = re.findall(rf"check\.{name[3:]}\.ex\d\((\w+)\)", cell.source)
+        calls = re.findall(rf"check\.{chapters.stem(name)}\.ex\d\((\w+)\)", cell.source)
         assert calls
         assert all("solution" in call for call in calls), calls
 
@@ -231,7 +235,7 @@ def test_an_assignment_marks_answers_and_points(trees, name):
     folder = trees["nbgrader"] / "source" / name
     source, given = book(COURSE / "zh" / f"{name}.ipynb"), book(folder / f"{name}.ipynb")
     marks = [cell.metadata["nbgrader"] for cell in given.cells if "nbgrader" in cell.metadata]
-    assert len({mark["grade_id"] for mark in marks}) == len(marks) == 7
+    assert len({mark["grade_id"] for mark in marks}) == len(marks) == 1 + 2 * exercises(name)
     assert all(mark["schema_version"] == 3 for mark in marks)
     headings = [line for c in source.cells for line in re.findall(r"(?m)^### \d · .*★ ?[(（].*$", c.source)]
     stars = [heading.count("★") for heading in headings]

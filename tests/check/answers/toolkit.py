@@ -1,0 +1,162 @@
+"""Appendix A: right answers, each by another way than the check's own reference, and wrong ones."""
+
+import math
+
+import torch
+from scipy import integrate
+
+# ---- ex1: the gradient of the angle ----------------------------------------------------------------------------------
+
+
+def by_arccos(x, w):
+    """Row by row: -1 / √(1 - c²) times the gradient of the cosine, which is put together by the quotient rule."""
+    found = torch.zeros_like(x)
+    length = float(w.square().sum()) ** 0.5
+    for i, row in enumerate(x):
+        n = float(row.square().sum()) ** 0.5
+        dot = float(row @ w)
+        c = dot / (n * length)
+        if 1 - abs(c) > 1e-14:
+            slope = w / (n * length) - dot * row / (n**3 * length)
+            found[i] = -slope / math.sqrt((1 - c) * (1 + c))
+    return found
+
+
+def by_autograd(x, w):
+    x = x.clone().requires_grad_()
+    cos = torch.nn.functional.cosine_similarity(x, w[None])
+    safe = torch.where(cos.abs() < 1 - 1e-14, cos, 0.0)
+    (slope,) = torch.autograd.grad((safe.arccos() * (cos.abs() < 1 - 1e-14)).sum(), x)
+    return slope
+
+
+def unit_row(x, w):
+    return by_arccos(x, w) * x.norm(dim=1, keepdim=True)
+
+
+def of_the_cosine(x, w):
+    unit, aim = torch.nn.functional.normalize(x), w / w.norm()
+    return (aim - (unit @ aim)[:, None] * unit) / x.norm(dim=1, keepdim=True)
+
+
+# ---- ex2: how unsure is very sure ------------------------------------------------------------------------------------
+
+
+def by_sorting(logits, labels):
+    """Largest entries first, sums by hand."""
+    found = []
+    for row, label in zip(logits.tolist(), labels.tolist(), strict=True):
+        rivals = [z for k, z in enumerate(row) if k != label]
+        top = max(rivals)
+        r = top + math.log(math.fsum(math.exp(z - top) for z in rivals))
+        lead = row[label] - r
+        found.append(-lead - math.log1p(math.exp(-lead)) if lead > 0 else -math.log1p(math.exp(lead)))
+    return torch.tensor(found, dtype=torch.float64)
+
+
+def naive(logits, labels):
+    p = logits.softmax(1).gather(1, labels[:, None])[:, 0]
+    return (1 - p).log()
+
+
+def padded(logits, labels):
+    return (logits.softmax(1).sum(1) - logits.softmax(1).gather(1, labels[:, None])[:, 0] + 1e-300).log()
+
+
+# ---- ex3: the smallest step to the right side ------------------------------------------------------------------------
+
+
+def by_parts(x, w, m):
+    """What lies across w stays; the coordinate along it is raised to m / ‖w‖ at least."""
+    length = w.norm()
+    along = x @ w / length
+    across = x - along[:, None] * w / length
+    return across + along.clamp(min=m / length)[:, None] * w / length
+
+
+def in_place(x, w, m):
+    x += ((m - x @ w) / (w @ w)).clamp(min=0)[:, None] * w
+    return x
+
+
+# ---- ex4: a crowd on the sphere --------------------------------------------------------------------------------------
+
+
+def by_quadrature(angle, d):
+    parts = [integrate.quad(lambda t: math.sin(t) ** (d - 2), 0, top)[0] for top in (angle, math.pi / 2)]
+    cap = parts[0] / parts[1] / 2
+    return (1 + math.sqrt(1 + 8 / cap)) / 2
+
+
+def rounded(angle, d):
+    return float(round(by_quadrature(angle, d)))
+
+
+# ---- ex5: a bootstrap without drawing --------------------------------------------------------------------------------
+
+
+def all_resamples(values):
+    """Of one draw, E x² - (E x)²."""
+    first, second = (sum(v**k for v in values.tolist()) / len(values) for k in (1, 2))
+    return math.sqrt(max(0.0, second - first * first) / len(values))
+
+
+def drawn(values):
+    n = len(values)
+    places = torch.randint(n, (2000, n), generator=torch.Generator().manual_seed(1))
+    return values[places].mean(1).std()
+
+
+RIGHT = {
+    "ex1": [by_arccos],
+    "ex2": [by_sorting],
+    "ex3": [by_parts],
+    "ex4": [by_quadrature],
+    "ex5": [all_resamples],
+}
+WRONG = {
+    "ex1": [
+        (by_autograd, "autograd"),
+        (of_the_cosine, "gradient of the cosine"),
+        (unit_row, "‖x‖ is missing"),
+        (lambda x, w: -by_arccos(x, w), "sign"),
+        (lambda x, w: by_arccos(x, w).rad2deg(), "radians"),
+        (lambda x, w: by_arccos(x, w) + (x @ w == x.norm(dim=1) * w.norm())[:, None], "expected"),
+        (lambda x, w: by_arccos(x, w).sum(0), "shape"),
+        (lambda x, w: by_arccos(x, w).float(), "7th digit"),
+    ],
+    "ex2": [
+        (naive, "rounds to 1"),
+        (padded, "expected"),
+        (lambda z, y: by_sorting(z, y).exp(), "1 - p itself"),
+        (lambda z, y: -by_sorting(z, y), "at most 0"),
+        (lambda z, y: by_sorting(z, y) - z.log_softmax(1).gather(1, y[:, None])[:, 0], "lead"),
+        (lambda z, y: z.log_softmax(1).gather(1, y[:, None])[:, 0], "log p"),
+        (lambda z, y: by_sorting(z, y).mean(), "a mean or a sum"),
+    ],
+    "ex3": [
+        (lambda x, w, m: x + ((m - x @ w) / (w @ w))[:, None] * w, "μ = 0"),
+        (lambda x, w, m: x + (m - x @ w).clamp(min=0)[:, None] * w, "length 1"),
+        (lambda x, w, m: x + ((m - x @ w) / w.norm()).clamp(min=0)[:, None] * w, "once"),
+        (lambda x, w, m: by_parts(x, w, m) - x, "this is the step"),
+        (lambda x, w, m: 2 * x - by_parts(x, w, m), "away from"),
+        (in_place, "changes its input"),
+    ],
+    "ex4": [
+        (lambda angle, d: (by_quadrature(angle, d) * (by_quadrature(angle, d) - 1)) / 2, "given"),
+        (lambda angle, d: by_quadrature(angle, d + 1), "not d - 1"),
+        (lambda angle, d: by_quadrature(math.degrees(angle) / 90, d), "expected"),
+        (rounded, "expected"),
+        (
+            lambda angle, d: (1 + math.sqrt(2 * by_quadrature(angle, d) * (by_quadrature(angle, d) - 1) + 1)) / 2,
+            "two sides",
+        ),
+        (lambda angle, d: math.sqrt(by_quadrature(angle, d) * (by_quadrature(angle, d) - 1)), "N² / 2"),
+    ],
+    "ex5": [
+        (drawn, "expected"),
+        (lambda values: values.std(correction=min(1, len(values) - 1)) / math.sqrt(len(values)), "divisor n - 1"),
+        (lambda values: values.std(correction=0), "one draw"),
+        (lambda values: values.std(correction=0) ** 2 / len(values), "variance"),
+    ],
+}
