@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING, Any
 
 from tools import protocol_page
 from tools.chapters import Failed, reports
-from tools.results import ENVIRONMENT, Row, full_run, load
+from tools.results import ENVIRONMENT, Row, full_run, load, read
+from tools.results import fill as fill_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,49 +58,14 @@ def measure(recipe: dict[str, Any], split: str, seed: int, budget: str = "full")
     return {**dict(zip(KEY, key, strict=True)), **numbers, **where, "seconds": seconds}
 
 
-def read(table: Path) -> pd.DataFrame:
-    """`Failed` where this is no table of runs."""
-    import pandas as pd
-
-    stored = pd.read_csv(table)
-    if missing := [name for name in (*KEY, "settings_hash") if name not in stored]:
-        raise Failed(f"{table.name}: found no column {', '.join(missing)}, expected a table that this tool wrote")
-    return stored
-
-
 def fill(table: Path, jobs: Iterable[Job], workers: int = 1, run: Callable[..., Row] = measure) -> None:
-    """Run what the table does not have yet, and write it whole after every run.
-
-    Rows of other settings (net, training, data), or that no job asks for any more, are left out.
-    """
-    import pandas as pd
-
-    from facelearn.files import write_whole
-    from facelearn.grid import complete
+    """Run what the table does not have yet; rows of other settings (net, training, data) are left out."""
     from facelearn.lesson import settings_hash
 
     protocol = experiment()
     current = settings_hash(protocol.SETTINGS)
-    order = {(job[0]["loss"], protocol.words(job[0]), job[1], job[2]): job for job in jobs}
-    rows: dict[tuple[Any, ...], Row] = {}
-    for stored in read(table).to_dict("records") if table.is_file() else []:
-        if stored["settings_hash"] == current:
-            rows[tuple(stored[name] for name in KEY)] = {str(name): value for name, value in stored.items()}
-    table.parent.mkdir(parents=True, exist_ok=True)
-
-    def write() -> None:
-        frame = pd.DataFrame([rows[key] for key in order if key in rows])
-        write_whole(table, frame.to_csv(index=False, lineterminator="\n"))
-
-    if set(rows) - set(order):
-        write()
-
-    def store(_: str, row: Row) -> None:
-        rows[tuple(row[name] for name in KEY)] = row
-        write()
-
-    cells = {" ".join(map(str, key)): job for key, job in order.items()}
-    complete(cells, run, store, there={" ".join(map(str, key)) for key in rows}, jobs=workers)
+    cells = {(job[0]["loss"], protocol.words(job[0]), job[1], job[2]): job for job in jobs}
+    fill_table(table, cells, KEY, run, lambda row: row["settings_hash"] == current, workers)
 
 
 def check(table: Path, jobs: Iterable[Job]) -> None:
@@ -108,7 +74,7 @@ def check(table: Path, jobs: Iterable[Job]) -> None:
 
     protocol = experiment()
     asked = {(recipe["loss"], protocol.words(recipe), split, seed) for recipe, split, seed in jobs}
-    stored = read(table)
+    stored = read(table, KEY)
     foreign = (stored["settings_hash"] != settings_hash(protocol.SETTINGS)).to_numpy() | [
         tuple(row) not in asked for row in stored[list(KEY)].itertuples(index=False)
     ]
@@ -140,7 +106,7 @@ def tried(results: Path) -> pd.DataFrame:
     import pandas as pd
 
     return pd.concat(
-        [read(table) for table in (results / "search.csv", results / "search_rates.csv") if table.is_file()]
+        [read(table, KEY) for table in (results / "search.csv", results / "search_rates.csv") if table.is_file()]
     )
 
 

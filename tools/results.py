@@ -27,11 +27,17 @@ import os
 import re
 import sys
 import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tools.chapters import Failed, chosen, reports
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from facelearn.grid import Cell
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -214,6 +220,56 @@ def is_current(table: Path, pairs: list[tuple[Row, int]], expected_hash: str) ->
 
 def _words(setting: Row, seed: int) -> str:
     return " ".join([*(f"{name}={value}" for name, value in setting.items()), f"seed={seed}"])
+
+
+def fill(
+    table: Path,
+    cells: Mapping[tuple[Any, ...], Cell],
+    columns: Sequence[str],
+    work: Callable[..., Row],
+    current: Callable[[Row], bool],
+    jobs: int = 1,
+) -> None:
+    """Another kind of table: one row for each cell, by its values in `columns`; it grows from one call to the next.
+
+    What it does not have yet is run, and the table is written whole after every run. Rows that are not `current`, or
+    that no cell asks for any more, are left out.
+    """
+    import pandas as pd
+
+    from facelearn.files import write_whole
+    from facelearn.grid import complete
+
+    rows: dict[tuple[Any, ...], Row] = {}
+    for stored in read(table, columns).to_dict("records") if table.is_file() else []:
+        row = {str(name): value for name, value in stored.items()}
+        if current(row):
+            rows[tuple(row[name] for name in columns)] = row
+    table.parent.mkdir(parents=True, exist_ok=True)
+
+    def write() -> None:
+        frame = pd.DataFrame([rows[key] for key in cells if key in rows])
+        write_whole(table, frame.to_csv(index=False, lineterminator="\n"))
+
+    if set(rows) - set(cells):
+        write()
+
+    def store(_: str, row: Row) -> None:
+        rows[tuple(row[name] for name in columns)] = row
+        write()
+
+    named = {" ".join(map(str, key)): cell for key, cell in cells.items()}
+    complete(named, work, store, there={" ".join(map(str, key)) for key in rows}, jobs=jobs)
+
+
+def read(table: Path, columns: Sequence[str]) -> pd.DataFrame:
+    """A table that `fill` has written. `Failed` where it is no table of runs."""
+    import pandas as pd
+
+    stored = pd.read_csv(table, dtype={"settings_hash": str})
+    if missing := [name for name in (*columns, "settings_hash") if name not in stored]:
+        raise Failed(f"{table.name}: found no column {', '.join(missing)}, expected a table that this tool wrote")
+    return stored
 
 
 @reports

@@ -335,7 +335,7 @@ def mislabelled(trained: Trained, seed: int) -> dict[str, float]:
 def values(table: pd.DataFrame, number: str, arm: str, scale: int, look: str, m1: float = 0.2) -> pd.Series:
     """A number of one setting, one for each seed."""
     found = rows(table, setting(arm, scale, m1, look))[number].dropna()
-    return found[found.index.isin(SETTINGS["seeds"])]
+    return found[~found.index.isin(FRESH)]
 
 
 def difference(table: pd.DataFrame, number: str, ours: str, scale: int, m1: float) -> pd.Series:
