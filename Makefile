@@ -8,7 +8,7 @@ JOBS   ?= 2
 export OMP_NUM_THREADS ?= 1
 export PYTHONHASHSEED  ?= 0
 
-.PHONY: lab test help setup lint unit oldest newest chapters execute results protocol assets site links student solutions slides pdf gpu bench real exam clean
+.PHONY: lab test help setup lint unit oldest newest chapters execute results protocol claims assets site links student solutions slides pdf gpu bench real exam clean
 .DEFAULT_GOAL := help
 
 lab: setup            ## open JupyterLab in course/  [HOST=127.0.0.1 PORT=8888 ARGS="--no-browser"]
@@ -61,6 +61,9 @@ results: setup        ## the full runs behind the claims, resumable  [CHAPTER=12
 
 protocol: setup       ## settings of every loss and the table that compares them on synthetic faces, resumable
 	$(PY) tools/protocol.py --jobs $(JOBS)
+
+claims: setup         ## every claim again with fresh seeds, resumable, and the page that says how it stands
+	$(PY) tools/claims.py --jobs $(JOBS)
 
 assets: setup         ## draw the stored pictures and animations again  [CHAPTER=12]
 	$(PY) tools/assets.py $(CHAPTER)

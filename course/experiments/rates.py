@@ -9,8 +9,9 @@ the stored table has these once, under each name.
 
     python tools/protocol.py      # trains what is missing of results/rates.csv too, after the protocol's own tables
 
-`READ` says what is compared, with the limits of the chapter's own verdict; `verdict` reads each comparison by one
-rule. Both were written before the first run; `course/en/protocol.md` says what was added later.
+`READ` says what is compared, with the limits of the chapter's own verdict (`Finding`, of `experiments/claims.py`);
+`verdict` reads each comparison by one rule. Both were written before the first run; `course/en/protocol.md` says what
+was added later.
 """
 
 from __future__ import annotations
@@ -20,12 +21,13 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 from experiments import (
     arcface,
     center,
+    claims,
     cosface,
     ethics,
     faces,
@@ -36,6 +38,7 @@ from experiments import (
     sphereface,
     triplet,
 )
+from experiments.claims import Finding, Table
 from experiments.faces import Setting, paired, rows
 
 from facelearn import figures, lesson
@@ -110,14 +113,9 @@ def grid() -> Iterator[tuple[Setting, int]]:
 def run(wanted: Setting, seed: int, budget: str = "full") -> dict[str, float]:
     """One row of the table, trained and measured by the chapter's own module."""
     chapter, setting = wanted["chapter"], json.loads(wanted["setting"])
-    module = MODULES[chapter]
     with at(wanted["lr"]):
-        if chapter == "05_triplet":  # there the rate stands in the setting, and there is a row for each epoch
-            found = module.run(setting | {"lr": wanted["lr"]}, seed, budget)[-1]
-        elif chapter == "08_ring":  # its own measurement trains a second net beside each
-            found = faces.measure(module.train(setting, seed, budget), seed, budget)
-        else:
-            found = module.run(setting, seed, budget)
+        own = {"lr": wanted["lr"]} if chapter == "05_triplet" else {}  # there the rate stands in the setting
+        found = claims.measure(chapter, setting | own, seed, budget)
     return {name: found[name] for name in NUMBERS if name in found}
 
 
@@ -131,22 +129,6 @@ def of_chapter(table: pd.DataFrame, chapter: str) -> pd.DataFrame:
 
 
 # ---- what is compared -----------------------------------------------------------------------------------------------
-
-
-class Finding(NamedTuple):
-    """A comparison that a claim rests on: one number a seed, in points of percent unless the name says otherwise.
-
-    kind   "above", "below": the claim needs the whole interval on that side of the limit; "within": between -limit
-           and limit
-    """
-
-    name: str
-    values: pd.Series
-    kind: str
-    limit: float = 0.0
-
-
-Table = pd.DataFrame
 
 
 def _ethics(table: Table, _: Table) -> list[Finding]:
@@ -178,24 +160,6 @@ def _center(table: Table, _: Table) -> list[Finding]:
         Finding("EER, λ 0.3 - 0.03", rise, "above"),
         Finding("EER, λ 0.3 - 0", 100 * paired(table, "eer", strong, none), "above"),
         Finding("EER, λ 0.03, moving - frozen centres", frozen, "below"),
-    ]
-
-
-def _scales(table: Table, _: Table) -> list[Finding]:
-    return [
-        *(Finding(f"EER, s {s} - 8", l2_softmax.difference(table, "eer", s, 8), "above") for s in (1, 32, 64)),
-        Finding("EER, s 4 - 8, change from 8 to 24 epochs", l2_softmax.shift(table, 4).dropna(), "below"),
-        Finding("EER, s 16 - 8, change from 8 to 24 epochs", l2_softmax.shift(table, 16).dropna(), "above"),
-    ]
-
-
-def _ring(table: Table, _: Table) -> list[Finding]:
-    near, above, free = ring.differences(table)
-    limit = 0.3  # fixed by the chapter before its first run
-    return [
-        *(Finding(f"EER, {name}", values, "within", limit) for name, values in near.items()),
-        *(Finding(f"EER, {name}", values, "above") for name, values in above.items()),
-        *(Finding(f"EER, {name}", values, "below", limit) for name, values in free.items()),
     ]
 
 
@@ -252,8 +216,8 @@ READ = {
     "02_ethics": _ethics,
     "05_triplet": _triplet,
     "06_center": _center,
-    "07_l2_softmax": _scales,
-    "08_ring": _ring,
+    "07_l2_softmax": lambda table, _: claims.scales(table),
+    "08_ring": lambda table, _: claims.norms(table),
     "10_sphereface": _sphereface,
     "11_cosface": _cosface,
     "12_arcface": _arcface,
@@ -280,13 +244,8 @@ def verdict(before: Finding, now: Finding) -> str:
     "open"     the interval holds the limit: at this rate and with these seeds neither shown nor refuted
     "falls"    the interval lies wholly on the other side of the limit
     """
-    spread = lesson.interval(now.values)
-    if now.kind == "within":
-        inside, outside = max(spread.high, -spread.low) < now.limit, min(spread.high, -spread.low) < -now.limit
-    else:
-        inside, outside = spread.low > now.limit, spread.high < now.limit
-        inside, outside = (outside, inside) if now.kind == "below" else (inside, outside)
-    if not inside:
-        return "falls" if outside else "open"
+    ends = claims.ends(now.values)
+    if not claims.claimed(*ends, now.kind, now.limit):
+        return "falls" if claims.refuted(*ends, now.kind, now.limit) else "open"
     sized = now.limit == 0 or now.kind == "above"
-    return "weaker" if sized and abs(spread.mean) < abs(before.values.mean()) / 2 else "stands"
+    return "weaker" if sized and abs(now.values.mean()) < abs(before.values.mean()) / 2 else "stands"
