@@ -113,10 +113,13 @@ WORDS: dict[str, dict[str, Any]] = {
         "scale": ", s = {}", "rate": "; {}", "to": " to ", "and": ", ", "weakest": "{}, the tightest of {}",
         "above": "> {}", "below": "< {}", "within": "within ±{}", "none": "–", "never": "not yet",
         "stands": "stands", "uncertain": "**uncertain**", "falls": "**falls**",
-        "count": "{n} claims in {chapters} chapters; {true} of their verdicts say True. Run again: {done}. Of these "
-        "{stands} stand, {uncertain} are uncertain, {falls} fall. If all {done} were true, {chance} would be expected "
+        "count": "{n} claims in {chapters} chapters; {true} of their verdicts say True. Run again {done}: "
+        "standing {stands}, uncertain {uncertain}, fallen {falls}. If all {done} were true, {chance} would be expected "
         "to come out uncertain and {chance_falls} to fall, by the scatter of the stored seeds alone.",
         "waiting": " Not run again yet: {}.",
+        "alone": "By the new seeds alone, of the {n} comparisons listed below the mean lies on the claimed side in "
+        "{side}, and the whole interval in {sure}.",
+        "bad": "{link} {is}: {name}, needed {needed}; stored {old}, again {new}, together {all}.",
         "list": ", ", "colon": ": ", "claim": "{} ({})", "seeds": "{} new",
         "names": {},
     },
@@ -133,6 +136,9 @@ WORDS: dict[str, dict[str, Any]] = {
         "未定 {uncertain} 条，不成立 {falls} 条。即使这 {done} 条全都为真，单凭原有种子的波动，也预计会有 "
         "{chance} 条落到“未定”、{chance_falls} 条落到“不成立”。",
         "waiting": "尚未重跑：{}。",
+        "alone": "只看新种子：下面列出的 {n} 项比较中，均值落在论断一侧的有 {side} 项，"
+        "整个区间都在这一侧的有 {sure} 项。",
+        "bad": "{link} {is}：{name}，要求 {needed}；原有种子 {old}，新种子 {new}，合在一起 {all}。",
         "list": "、", "colon": "：", "claim": "{}（{}）", "seeds": "新 {} 个",
         "names": NAMES_ZH,
     },
@@ -198,6 +204,12 @@ class Line(NamedTuple):
         claims = experiment()
         bad = [claims.RULE.index(one) for one in self.outcomes] if self.again else [0] * len(self.findings)
         return sorted(range(len(bad)), key=lambda k: (-bad[k], claims.room(self.findings[k])))
+
+    @property
+    def listed(self) -> list[int]:
+        """Of comparisons that have one name the worst, in the order of the claim."""
+        names = dict.fromkeys(one.name for one in self.findings)
+        return [next(k for k in self.order if self.findings[k].name == name) for name in names]
 
 
 def lines(table: pd.DataFrame) -> list[Line]:
@@ -273,16 +285,17 @@ def part(found: list[Line], course: Path, language: str) -> str:
         if line.chapter not in (before.chapter for before in found[: found.index(line)]):
             chapter = executed(course, language, line.chapter)
             number_ = line.chapter[:2]
-            said.append(f"- [{number_}]({line.chapter}.ipynb){words['colon']}{claim(chapter)}")
+            text = f"{words['colon']}{claim(chapter)}".replace("：$", "： $")  # a blank, or GitHub shows no formula
+            said.append(f"- [{number_}]({line.chapter}.ipynb){text}")
         tight = line.findings[line.order[0]]
         name = named(tight.name, words)
         short.append([link(line), where(line.claim, words), name, *figures(line, line.order[0], words)[:-1],
                       words[line.outcome]])  # fmt: skip
-        for name in dict.fromkeys(one.name for one in line.findings):
-            same = [place for place in line.order if line.findings[place].name == name]
-            shown = named(name, words)
-            shown = words["weakest"].format(shown, len(same)) if len(same) > 1 else shown
-            long.append([link(line), shown, *figures(line, same[0], words)])
+        for place in line.listed:
+            name = line.findings[place].name
+            same = sum(one.name == name for one in line.findings)
+            shown = words["weakest"].format(named(name, words), same) if same > 1 else named(name, words)
+            long.append([link(line), shown, *figures(line, place, words)])
     folded = f"<details><summary>{words['all']}</summary>\n\n{_table(words['long'], long)}\n\n</details>"
     return "\n\n".join(["\n".join(said), _table(words["short"], short), folded])
 
@@ -299,7 +312,20 @@ def count(found: list[Line], course: Path, language: str) -> str:
     text = words["count"].format(n=len(found), chapters=len(claims.CLAIMS), true=true, done=len(done), chance=chance,
                                  chance_falls=falls, **numbers)  # fmt: skip
     waiting = [link(line) for line in found if not line.again]
-    return str(text) + (words["waiting"].format(words["list"].join(waiting)) if waiting else "")
+    text = str(text) + (words["waiting"].format(words["list"].join(waiting)) if waiting else "")
+    alone, bad = [], []
+    for line, place in [(of, place) for of in done for place in of.listed]:
+        one = line.findings[place]
+        mean = (one.new.mean(),) * 2 if one.by != "every" else claims.ends(one.new, one.by)
+        both = (mean, claims.ends(one.new, one.by))
+        alone.append([bool(claims.claimed(*ends, one.kind, one.limit)) for ends in both])
+        if line.outcomes[place] != claims.STANDS:
+            parts = dict(zip(("needed", "old", "new", "all", "is"), figures(line, place, words), strict=True))
+            bad.append("- " + words["bad"].format(link=link(line), name=named(one.name, words), **parts))
+    if alone:
+        side, sure = (sum(column) for column in zip(*alone, strict=True))
+        text += "\n\n" + words["alone"].format(n=len(alone), side=side, sure=sure)
+    return "\n\n".join([text, *(["\n".join(bad)] if bad else [])])
 
 
 @lru_cache(maxsize=64)

@@ -270,7 +270,7 @@ def test_a_fall_is_shown_first_and_named(monkeypatch):
     text = claims_page.part([line], COURSE, "en")
     assert "CosFace − ArcFace, s 8 | > 0 |" in text
     assert "**falls**" in text
-    assert "0 stand, 0 are uncertain, 1 fall" in claims_page.count([line], COURSE, "en")
+    assert "standing 0, uncertain 0, fallen 1" in claims_page.count([line], COURSE, "en")
 
 
 def test_a_marker_that_names_no_section_is_refused():
