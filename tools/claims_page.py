@@ -231,15 +231,15 @@ def number(value: float, digits: int, sign: bool = True) -> str:
 
 
 def interval(values: pd.Series, by: str, words: dict[str, Any]) -> str:
-    """`+0.42 ± 0.09`; of a share `18 [9, 32]`, in percent; where every number counts `0.6 to 2.1`."""
+    """`+0.42 ± 0.09`, unbreakable; of a share `18 [9, 32]`, in percent; where every number counts `0.6 to 2.1`."""
     low, high = map(float, experiment().ends(values, by))
     half = max((high - low) / 2, 1e-9)
     digits = min(max(-math.floor(math.log10(half / 2)), 2 if half < 1 else 1), 4)
     if by == "share":
-        return f"{values.mean():.0f} [{low:.0f}, {high:.0f}]"
+        return f"{values.mean():.0f}\u00a0[{low:.0f},\u00a0{high:.0f}]"
     if by == "every":
         return words["to"].join(number(end, digits, sign=low < 0) for end in (low, high))
-    return f"{number(float(values.mean()), digits)} ± {half:.{digits}f}"
+    return f"{number(float(values.mean()), digits)}\u00a0±\u00a0{half:.{digits}f}"
 
 
 def needed(finding: Any, words: dict[str, Any]) -> str:

@@ -252,9 +252,9 @@ def test_a_claim_is_quoted_in_the_words_of_its_chapter():
 
 def test_figures_are_written_with_the_digits_that_mean_something():
     words = claims_page.WORDS["en"]
-    assert claims_page.interval(pd.Series([0.42, 0.44, 0.40]), "mean", words) == "+0.42 ± 0.05"
-    assert claims_page.interval(pd.Series([-30.0, -25.0, -35.0]), "mean", words) == "−30.0 ± 12.4"
-    assert claims_page.interval(pd.Series([0.0, 100.0] * 10), "share", words) == "50 [30, 70]"
+    assert claims_page.interval(pd.Series([0.42, 0.44, 0.40]), "mean", words) == "+0.42\u00a0±\u00a00.05"
+    assert claims_page.interval(pd.Series([-30.0, -25.0, -35.0]), "mean", words) == "−30.0\u00a0±\u00a012.4"
+    assert claims_page.interval(pd.Series([0.0, 100.0] * 10), "share", words) == "50\u00a0[30,\u00a070]"
     assert claims_page.interval(pd.Series([6.2, 8.71]), "every", words) == "6.2 to 8.7"
 
 
