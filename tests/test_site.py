@@ -507,7 +507,8 @@ class TestInABrowser:
 
     def test_an_explorer_is_there_as_high_and_as_dark_as_the_page_wants(self, browser, address, language):
         margins, points, pairs = ("#boundary path[data-loss]", 6), ("#dots .dot", 36), ("#dots .dot", 4)
-        explorers = {"explorer": margins, "index": margins, "mining": points, "circle": pairs}
+        ways = ("#table tr[data-way]", 5)
+        explorers = {"explorer": margins, "index": margins, "mining": points, "circle": pairs, "scale": ways}
         for name, (drawn, many) in explorers.items():
             open_page(browser, f"{address}/{language}/{name}.html")
             browser.execute_script("document.documentElement.dataset.theme = 'dark'")

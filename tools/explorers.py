@@ -15,7 +15,7 @@ from facelearn.files import write_whole
 
 SITE = Path(__file__).resolve().parents[1] / "course" / "site"
 SOURCE = SITE / "explorer.html"
-COPIES = (SITE / "explorer_mining.html", SITE / "explorer_circle.html")
+COPIES = tuple(SITE / f"explorer_{name}.html" for name in ("mining", "circle", "scale"))
 SHARED = re.compile(r"/\* shared: .*?/\* end \*/|^// shared: .*?^// end$", re.S | re.M)
 
 

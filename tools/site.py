@@ -36,7 +36,7 @@ MADE = {
 # The navigation. A page of course/{en,zh} that is named nowhere here comes last in "reference".
 GROUPS = {
     "course": ["contents", "paths"],
-    "use": ["install", "data", "models", "explorer", "mining", "circle"],
+    "use": ["install", "data", "models", "explorer", "mining", "circle", "scale"],
     "teach": ["instructor", "exam", "project", "grading"],
     "reference": ["losses", "notation", "glossary", "references", "protocol", "real_faces", "api"],
 }

@@ -21,6 +21,7 @@ from facelearn.losses.circleface import CircleFace
 from facelearn.losses.combined_margin import CombinedMargin
 from facelearn.losses.contrastive import Contrastive
 from facelearn.losses.cosface import CosFace
+from facelearn.losses.costs import Costs, step_costs
 from facelearn.losses.curricularface import CurricularFace
 from facelearn.losses.discface import DiscFace
 from facelearn.losses.elasticface import ElasticFace
@@ -72,11 +73,13 @@ __all__ = [
     "REGISTRY",
     "ClassLoss",
     "Classifier",
+    "Costs",
     "Joint",
     "Loss",
     "MarginHead",
     "build",
     "known_settings",
+    "step_costs",
     "touched_rows_only",
 ]
 

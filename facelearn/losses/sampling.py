@@ -80,7 +80,8 @@ def touched_rows_only(optimizer: Optimizer) -> None:
             p, data, gradient, whole = aside.pop()
             rows = gradient.indices()[0]
             for name, value in of_the_same_shape(p).items():
-                optimizer.state[p][name] = whole.get(name, torch.zeros_like(data)).index_copy_(0, rows, value)
+                before = whole[name] if name in whole else torch.zeros_like(data)  # made in the first step alone
+                optimizer.state[p][name] = before.index_copy_(0, rows, value)
             p.grad = None
             p.data = data.index_copy_(0, rows, p.data)
             p.grad = gradient
