@@ -23,6 +23,7 @@ from facelearn.files import whole
 from facelearn.real_faces import recipe
 from facelearn.real_faces.descriptors import lbp
 from facelearn.real_faces.rotation import Faces, Rotation, tar
+from facelearn.recipe import Recipe
 from facelearn.training import fit, seed_everything
 from facelearn.verification import evaluate_scores
 
@@ -68,7 +69,7 @@ def linear_heads(
     found = [{"loss": "none", **_measured(rotation, rows), "seconds": 0.0}]
     for loss in losses:
         began = time.perf_counter()
-        head = _train(inputs[chosen], labels, loss, steps, seed)
+        head = train_head(inputs[chosen], labels, recipe.LOSSES[loss], steps=steps, seed=seed)
         with torch.no_grad():
             embeddings = head(inputs).numpy()
         found.append({"loss": loss, **_measured(rotation, embeddings), "seconds": time.perf_counter() - began})
@@ -83,15 +84,18 @@ class Rows(TensorDataset):
         self.labels = labels
 
 
-def _train(rows: Tensor, labels: Tensor, loss: str, steps: int, seed: int) -> nn.Module:
+def train_head(
+    rows: Tensor, labels: Tensor, loss: Recipe, *, steps: int, seed: int, lr: float = recipe.LR
+) -> nn.Module:
+    """Dropout, one matrix, batch normalisation: `rows` (N, d) with entries of variance 1 to 128; eval mode."""
     with torch.random.fork_rng([]):
         seed_everything(seed)
         head = nn.Sequential(
             nn.Dropout(0.3), nn.Linear(rows.shape[1], recipe.DIM, bias=False), nn.BatchNorm1d(recipe.DIM)
         )
-        objective, on_step = recipe.LOSSES[loss].build(recipe.DIM, int(labels.max()) + 1)
+        objective, on_step = loss.build(recipe.DIM, int(labels.max()) + 1)
     batches, epochs = recipe.plan(loss, labels, steps)
-    options: dict[str, Any] = {"epochs": epochs, "batches": batches, "on_step": on_step, "lr": recipe.LR, "seed": seed}
+    options: dict[str, Any] = {"epochs": epochs, "batches": batches, "on_step": on_step, "lr": lr, "seed": seed}
     fit(head, objective, Rows(rows, labels), progress=False, **options)
     return head.cpu().eval()
 

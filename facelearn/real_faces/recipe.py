@@ -199,11 +199,12 @@ def untrained(seed: int, width: int = WIDTH) -> RealFaceNet:
         return RealFaceNet(width).eval()
 
 
-def plan(loss: str, labels: Tensor, steps: int) -> tuple[PKBatches | BalancedBatches, int]:
-    """How a loss gets its batches, and for how many epochs, so that there are about `steps` of them."""
+def plan(loss: str | Recipe, labels: Tensor, steps: int) -> tuple[PKBatches | BalancedBatches, int]:
+    """How a loss, of `LOSSES` or another recipe, gets its batches, and for how many epochs: about `steps` of them."""
+    wanted = LOSSES[loss] if isinstance(loss, str) else loss
     people = min(BATCH // PER_PERSON, int(labels.max()) + 1)
     batches: PKBatches | BalancedBatches = BalancedBatches(min(BATCH, len(labels)))
-    if LOSSES[loss].compares:
+    if wanted.compares:
         batches = PKBatches(people, PER_PERSON, small="repeat", cap=20)
     an_epoch = len(batches(labels, 1, torch.Generator().manual_seed(0)))
     return batches, max(1, round(steps / an_epoch))
