@@ -1,4 +1,4 @@
-"""The tables of `course/{en,zh}/real_faces.md`, from `course/results/real_faces.csv` and `real_faces_tests.csv`.
+"""The tables of `course/{en,zh}/real_faces.md`, from `course/results/real_faces*.csv`.
 
     python tools/real_faces_page.py        # after `make real`
 
@@ -26,6 +26,8 @@ LOSSES = {
     "arcface": "ArcFace", "curricularface": "CurricularFace", "adaface": "AdaFace",
 }  # fmt: skip
 CONTROLS = ("synthetic", "untrained")
+ASKED = LOSSES | {"normface": "NormFace", "mv_softmax": "MV-Arc-Softmax", "circleface": "Circle", "magface": "MagFace"}
+TANGENT, GAIN = "cosface at circle's contact", "gain of the norm"
 NETS = ("net", "net + JB", "features + JB", "whole net", "whole net + lbp", "whole net + lbp + wide lbp + daisy")
 WORDS = {
     "en": {
@@ -52,6 +54,11 @@ WORDS = {
                    " with other work.",
         "tests": "| question | loss | against | seeds | difference | p | p (Holm) |",
         "orl": "| training | seeds | EER on ORL |",
+        "claims": "| chapter | difference | EER, points | | TAR@1e-3, points | |",
+        "norms": "| | gain of the norm, % of the EER | |",
+        "searched": "| loss | settings | rate | EER, search | EER | ± seeds | TAR@1e-3 | gain of the norm, % of EER |",
+        TANGENT: "CosFace, touching Circle",
+        "better": "better", "worse": "worse", "practically no difference": "no difference", "open": "open",
         "none": "Nothing is finished yet.",
         "stop": ", ",
     },
@@ -77,6 +84,11 @@ WORDS = {
         "seconds": "一次训练占用 {low:.0f} 到 {high:.0f} 秒处理器时间（单核，机器同时在跑其他任务）。",
         "tests": "| 比较 | 损失 | 对照 | 种子数 | 差值 | p | p（Holm） |",
         "orl": "| 训练方式 | 种子数 | ORL 上的 EER |",
+        "claims": "| 章 | 差值 | EER，百分点 | | TAR@1e-3，百分点 | |",
+        "norms": "| | 模长的收益，占 EER 的 % | |",
+        "searched": "| 损失 | 设置 | 学习率 | 搜索时的 EER | EER | 种子间标准差 | TAR@1e-3 | 模长的收益，占 EER 的 % |",
+        TANGENT: "与 Circle 相切的 CosFace",
+        "better": "更好", "worse": "更差", "practically no difference": "无差别", "open": "未定",
         "none": "尚无完成的结果。",
         "stop": "，",
     },
@@ -161,12 +173,57 @@ def orl(means: pd.DataFrame, words: dict[str, str]) -> str:
     return _table(words["orl"], lines) if lines else words["none"]
 
 
+def asked(claims: pd.DataFrame, words: dict[str, str]) -> str:
+    """The chapters' questions: a line per comparison, differences in points with what they are read as."""
+    part = claims[claims["measure"] != GAIN]
+    lines = []
+    for (chapter, comparison), rows in part.groupby(["chapter", "comparison"], sort=False):
+        cells = (cell for _, row in rows.iterrows() for cell in (_signed(row), words[row.verdict]))
+        lines.append([str(chapter), _compared(comparison, words), *cells])
+    return _table(words["claims"], lines) if lines else words["none"]
+
+
+def norms(claims: pd.DataFrame, words: dict[str, str]) -> str:
+    """Chapter 18: what is gained where the shortest embeddings are rejected; differences, then each loss by itself."""
+    part = claims[claims["measure"] == GAIN]
+    lines = [[_compared(row.comparison, words), _signed(row), words[row.verdict]] for _, row in part.iterrows()]
+    return _table(words["norms"], lines) if lines else words["none"]
+
+
+def searched(search: pd.DataFrame, measured: pd.DataFrame, words: dict[str, str]) -> str:
+    """The settings that the search chose, and what they reached on other people; lowest EER last."""
+    found = search[search["chosen"]].set_index("loss")["eer"]
+    means = measured.groupby("loss")[["EER", "TAR@1e-3", GAIN]].mean()
+    spread = measured.groupby(["loss", "seed"])["EER"].mean().groupby("loss").std()
+    settings = measured.drop_duplicates("loss").set_index("loss")
+    lines = []
+    for loss in means.sort_values("EER", ascending=False).index:
+        _, _, given = settings["words"][loss].partition(":")
+        eer, tar, gain = means.loc[loss]
+        numbers = (f"{found[loss]:.2f}", f"{eer:.2f}", f"{spread[loss]:.2f}", f"{tar:.1f}", f"{gain:.1f}")
+        given = f"`{given}`" if given else ""
+        lines.append([_compared(loss, words), given, f"{settings['lr'][loss]:g}", *numbers])
+    return _table(words["searched"], lines) if lines else words["none"]
+
+
+def _compared(comparison: str, words: dict[str, str]) -> str:
+    return " − ".join(words.get(loss) or ASKED[loss] for loss in comparison.split(" - "))
+
+
+def _signed(row: pd.Series) -> str:
+    return f"{row.effect:+.2f} [{row.low:+.2f}, {row.high:+.2f}]".replace("-", "−")
+
+
 def render(page: str, results: Path, language: str) -> str:
     """The page with its marked sections made anew. `Failed` where a marker names no section, or one is missing."""
     words = WORDS[language]
     means = summary(pd.read_csv(results / "real_faces.csv", dtype={"rotation": str}))
     tests = pd.read_csv(results / "real_faces_tests.csv")
+    claims, search, measured = (
+        pd.read_csv(results / f"real_faces_claims{name}.csv") for name in ("", "_search", "_losses")
+    )
     sections = {
+        "claims": asked(claims, words), "norms": norms(claims, words), "searched": searched(search, measured, words),
         "count": count(means, words), "classical": classical(means, words),
         "overview": overview(means, words), "nets": nets(means, words),
         "tests": differences(tests, words), "orl": orl(means, words), "seconds": seconds(means, words),

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tools.real_faces_page import LANGUAGES, ROOT, render
+from tools.real_faces_page import GAIN, LANGUAGES, ROOT, render
 
 SPANS = {f"{name}_{end}": 0.1 for name in ("accuracy", "eer", "tar2") for end in ("low", "high")}
 
@@ -26,6 +26,20 @@ def results(tmp_path: Path) -> Path:
     test = {"family": "f", "system": "net", "loss": "softmax", "against": "lbp + JB", "against_loss": "classical",
             "seeds": 2, "value": -0.06, "low": -0.08, "high": -0.04, "p": 1e-5, "p_holm": 0.02}  # fmt: skip
     pd.DataFrame([test]).to_csv(tmp_path / "real_faces_tests.csv", index=False)
+    asked = [
+        {"chapter": "12", "comparison": "arcface - normface", "measure": measure, "effect": value, "low": value - 0.25,
+         "high": value + 0.25, "verdict": verdict}
+        for measure, value, verdict in (("EER", -0.5, "better"), ("TAR@1e-3", 1.5, "open"))
+    ]  # fmt: skip
+    asked.append(asked[0] | {"chapter": "18", "comparison": "softmax", "measure": GAIN, "verdict": "worse"})
+    pd.DataFrame(asked).to_csv(tmp_path / "real_faces_claims.csv", index=False)
+    tried = [
+        {"loss": "arcface", "words": f"arcface:scale={s}", "lr": 0.01, "eer": s, "chosen": s < 12} for s in (8, 16)
+    ]
+    pd.DataFrame(tried).to_csv(tmp_path / "real_faces_claims_search.csv", index=False)
+    own = {"loss": "arcface", "words": "arcface:scale=8", "lr": 0.01, "rotation": 1, "TAR@1e-3": 30.0, GAIN: 4.0}
+    measured = [own | {"seed": seed, "EER": eer} for seed, eer in ((1, 11.0), (2, 13.0))]
+    pd.DataFrame(measured).to_csv(tmp_path / "real_faces_claims_losses.csv", index=False)
     return tmp_path
 
 
@@ -39,6 +53,11 @@ def test_page_holds_the_means_over_seeds(results: Path, language: str) -> None:
     assert "−6.00 [−8.00, −4.00] | < 0.001 | 0.020 |" in page
     assert "| 2 | 11.0 |" in page
     assert "2 / 24" in page or "2 of 24" in page
+    better, open_, worse = {"en": ("better", "open", "worse"), "zh": ("更好", "未定", "更差")}[language]
+    line = f"| 12 | ArcFace − NormFace | −0.50 [−0.75, −0.25] | {better} | +1.50 [+1.25, +1.75] | {open_} |"
+    assert line in page
+    assert f"| Softmax | −0.50 [−0.75, −0.25] | {worse} |" in page
+    assert "| ArcFace | `scale=8` | 0.01 | 8.00 | 12.00 | 1.41 | 30.0 | 4.0 |" in page
 
 
 def test_both_languages_have_the_same_numbers_and_sections() -> None:
@@ -49,5 +68,5 @@ def test_both_languages_have_the_same_numbers_and_sections() -> None:
 
 
 def test_a_marker_that_names_no_section_is_refused(results: Path) -> None:
-    with pytest.raises(ValueError, match="sections: found amiss classical"):
+    with pytest.raises(ValueError, match="sections: found amiss claims, classical"):
         render("<!-- real:count -->\n<!-- /real -->\n<!-- real:typo -->\n<!-- /real -->", results, "en")
