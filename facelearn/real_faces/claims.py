@@ -11,8 +11,11 @@ people, photographs, alignment and rotations are those of the page; settings fou
 
 Search. Rotations 2 and 4, a seed of its own. Criterion: the smallest EER of all pairs of the held-out people (at most
 10 images each) by cosine, mean of the two rotations. Every loss has eight settings: six of scale and margin (`GRIDS`)
-at the middle rate, then the best of them at two other rates. NormFace, which has no margin, has six scales, SupCon six
+at the rate 0.01, then the best of them at two other rates. NormFace, which has no margin, has six scales, SupCon six
 temperatures; softmax, which has neither, eight rates.
+    Changed when the search had come to MV-Softmax, before the first measured training: the other rates were 0.003 and
+0.03. NormFace, CosFace and ArcFace were all worse by 3 points at 0.003 and better by 1 at 0.03, the largest, so that
+the two are 0.03 and 0.1 now. Scale and margin were chosen at 0.01 all the same.
 
 Measurement. Rotations 1, 3 and 5, whose held-out people nothing was chosen on, three fresh seeds. EER and TAR at FAR
 1e-3 of all pairs, each the mean of the rotations. A difference is paired: the same rotation, start, batches and people.
@@ -72,7 +75,7 @@ BETTER = {"EER": -1, "TAR@1e-3": 1, "gain of the norm": 1}
 SHAPES = ((8, 0.3), (8, 0.6), (16, 0.2), (16, 0.4), (32, 0.15), (32, 0.3))  # scale, margin in radians
 SPACES = ((8, 0.2), (8, 0.4), (16, 0.1), (16, 0.25), (32, 0.1), (32, 0.2))  # scale, margin of the cosine
 
-#: Settings of each loss that are tried at the middle rate.
+#: Settings of each loss that are tried at the first rate.
 GRIDS: dict[str, list[str]] = {
     "softmax": ["softmax"],
     "normface": [f"normface:scale={s}" for s in (4, 8, 12, 16, 32, 64)],
@@ -104,8 +107,8 @@ class Plan:
     measured_on: tuple[int, ...] = (0, 2, 4)
     search_seed: int = 8100
     seeds: tuple[int, ...] = (8101, 8102, 8103)
-    rate: float = 1e-2  # the middle one
-    rates: tuple[float, ...] = (3e-3, 3e-2)  # tried for the best setting
+    rate: float = 1e-2  # of all settings
+    rates: tuple[float, ...] = (3e-2, 1e-1)  # of the best of them
     softmax_rates: tuple[float, ...] = (1e-3, 2e-3, 3e-3, 5e-3, 2e-2, 3e-2, 6e-2)
     resamples: int = 100
     grids: dict[str, list[str]] = field(default_factory=lambda: GRIDS)
