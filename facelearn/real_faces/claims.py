@@ -153,8 +153,11 @@ class Work:
 
     def file(self, setting: Setting, held_out: int, seed: int) -> Path:
         """Named by all that decides its content: of another plan or of other faces nothing is taken."""
-        key = [self._faces, self.plan.steps, self.plan.dimensions, held_out, seed, *setting]
-        return self.folder / "claims" / f"{sha256(json.dumps(key).encode()).hexdigest()[:24]}.npy"
+        key = [*self.key(setting)[:3], held_out, seed, *setting]
+        return self.folder / "claims" / f"{_short(key)}.npy"
+
+    def key(self, setting: Setting) -> list[Any]:
+        return [self._faces, self.plan.steps, self.plan.dimensions, *setting]
 
     def trained(self, setting: Setting, held_out: int, seed: int) -> Array:
         """Embeddings of the images that the rotation tests, (n, 128)."""
@@ -212,6 +215,10 @@ class Work:
             rates = (self.plan.rate, *self.plan.rates)
             found[TANGENT] = {Setting(words, lr): self.searched(Setting(words, lr)) for lr in rates}
         return found
+
+
+def _short(key: list[Any]) -> str:
+    return sha256(json.dumps(key).encode()).hexdigest()[:24]
 
 
 def best(tried: dict[Setting, float]) -> Setting:
@@ -324,23 +331,27 @@ def questions(first: str, losses: Sequence[str]) -> list[Question]:
 
 
 def seen(work: Work, setting: Setting) -> dict[str, Seen]:
-    """All measures of one loss, by name."""
+    """All measures of one loss, by name; kept, since people are drawn many times."""
     plan = work.plan
-    values: dict[str, list[list[Array]]] = {name: [] for name in BOUNDS}
-    for held_out in plan.measured_on:
-        for row in values.values():
-            row.append([])
-        for seed in plan.seeds:
-            x = work.embeddings(setting, held_out, seed)
-            every, kept = (work.judged(x, held_out, share) for share in (0.0, REJECTED))
-            rng = np.random.default_rng(held_out)  # the same draws for all losses and seeds
-            times = [None, *(drawn(rng, every.people) for _ in range(plan.resamples))]
-            rates, left = (np.array([one.rates(t) for t in times]) for one in (every, kept))  # (1 + B, 2)
-            values["EER"][-1].append(100 * rates[:, 0])
-            values["TAR@1e-3"][-1].append(100 * rates[:, 1])
-            values["gain of the norm"][-1].append(100 * (1 - left[:, 0] / rates[:, 0]))
-    arrays = {name: np.array(each) for name, each in values.items()}  # (R, S, 1 + B)
-    return {name: Seen(x[..., 0], x[..., 1:]) for name, x in arrays.items()}
+    key = [work.key(setting), plan.measured_on, plan.seeds, plan.resamples]
+    path = work.folder / "claims" / f"seen_{_short(key)}.npy"
+    if not path.exists():
+        cells = [[_rates(work, setting, k, seed) for seed in plan.seeds] for k in plan.measured_on]
+        with whole(path) as kept:
+            np.save(kept, np.moveaxis(np.array(cells), 2, 0))  # (measures, R, S, 1 + B)
+    return {
+        name: Seen(x[..., 0], x[..., 1:]) for name, x in zip(BOUNDS, np.load(path, allow_pickle=False), strict=True)
+    }
+
+
+def _rates(work: Work, setting: Setting, held_out: int, seed: int) -> tuple[Array, Array, Array]:
+    """Of one training, in percent: EER, TAR, and the gain of the norm; each as it is and under the draws, (1 + B,)."""
+    x = work.embeddings(setting, held_out, seed)
+    every, kept = (work.judged(x, held_out, share) for share in (0.0, REJECTED))
+    rng = np.random.default_rng(held_out)  # the same draws for all losses and seeds
+    times = [None, *(drawn(rng, every.people) for _ in range(work.plan.resamples))]
+    (eer, tar), (left, _) = (np.array([one.rates(t) for t in times]).T for one in (every, kept))
+    return 100 * eer, 100 * tar, 100 * (1 - left / eer)
 
 
 def drawn(rng: np.random.Generator, people: int) -> Array:
