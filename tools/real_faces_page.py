@@ -186,7 +186,14 @@ def asked(claims: pd.DataFrame, words: dict[str, str]) -> str:
 def norms(claims: pd.DataFrame, words: dict[str, str]) -> str:
     """Chapter 18: what is gained where the shortest embeddings are rejected; differences, then each loss by itself."""
     part = claims[claims["measure"] == GAIN]
-    lines = [[_compared(row.comparison, words), _signed(row), words[row.verdict]] for _, row in part.iterrows()]
+    lines = [
+        [
+            _compared(row.comparison, words) + " †" * row.claim.startswith("not planned"),
+            _signed(row),
+            words[row.verdict],
+        ]
+        for _, row in part.iterrows()
+    ]
     return _table(words["norms"], lines) if lines else words["none"]
 
 
