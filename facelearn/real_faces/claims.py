@@ -31,8 +31,9 @@ Questions, a chapter each; each loss with its own best settings unless said othe
         and the margin 1 - 2m, at the rate that is best for it; and against CosFace at its own best settings.
     18  The norms of MagFace and AdaFace know more of a picture than softmax's: of the images of the held-out people the
         30 % with the shortest embeddings are rejected; the gain is how much of the EER that takes off, in percent.
-        Also whether softmax's, MagFace's and AdaFace's norms gain anything. Not planned, but added when one of the three
-        seeds was there: the same against ArcFace's norm, which the loss divides by, and ArcFace's against softmax's.
+        Also whether softmax's, MagFace's and AdaFace's norms gain anything.
+        Not planned, added when one of three seeds was there: the same against ArcFace's norm, which that loss divides
+        by, and ArcFace's against softmax's.
     21  The loss that the search ranks first, which would be shipped, against every other.
 
 Verdicts, for what a comparison's name puts first: "better" or "worse" where p after Holm is below .05; "practically no

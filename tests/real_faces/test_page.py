@@ -26,9 +26,9 @@ def results(tmp_path: Path) -> Path:
     test = {"family": "f", "system": "net", "loss": "softmax", "against": "lbp + JB", "against_loss": "classical",
             "seeds": 2, "value": -0.06, "low": -0.08, "high": -0.04, "p": 1e-5, "p_holm": 0.02}  # fmt: skip
     pd.DataFrame([test]).to_csv(tmp_path / "real_faces_tests.csv", index=False)
+    key = {"chapter": "12", "claim": "not planned: one", "comparison": "arcface - normface"}
     asked = [
-        {"chapter": "12", "claim": "not planned: one", "comparison": "arcface - normface", "measure": measure, "effect": value, "low": value - 0.25,
-         "high": value + 0.25, "verdict": verdict}
+        key | {"measure": measure, "effect": value, "low": value - 0.25, "high": value + 0.25, "verdict": verdict}
         for measure, value, verdict in (("EER", -0.5, "better"), ("TAR@1e-3", 1.5, "open"))
     ]  # fmt: skip
     asked.append(asked[0] | {"chapter": "18", "comparison": "softmax", "measure": GAIN, "verdict": "worse"})
