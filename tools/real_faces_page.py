@@ -179,7 +179,7 @@ def asked(claims: pd.DataFrame, words: dict[str, str]) -> str:
     lines = []
     for (chapter, comparison), rows in part.groupby(["chapter", "comparison"], sort=False):
         cells = (cell for _, row in rows.iterrows() for cell in (_signed(row), words[row.verdict]))
-        lines.append([str(chapter), _compared(comparison, words), *cells])
+        lines.append([str(chapter), _compared(str(comparison), words), *cells])
     return _table(words["claims"], lines) if lines else words["none"]
 
 

@@ -255,7 +255,8 @@ class Judged:
         far = self._above / len(impostor)
         last = int(np.searchsorted(far, 2 * self.rates().eer + 0.05)) + 1  # worse scores decide nothing
         self._genuine, self._above = self._genuine[:last], self._above[:last]
-        self._impostor = tuple(side[: self._above[-1]] for side in self._impostor)
+        one, other = self._impostor
+        self._impostor = one[: self._above[-1]], other[: self._above[-1]]
 
     def rates(self, times: Array | None = None) -> Rates:
         w = np.ones(self.people) if times is None else np.asarray(times, float)
