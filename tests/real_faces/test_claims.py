@@ -123,9 +123,11 @@ def test_a_run_answers_every_question_and_a_second_one_trains_nothing(run: Path,
 def test_the_tangent_has_circle_losss_scale_and_margin(run: Path, lfw: Path) -> None:
     found = claims.Work(run, load(lfw), SMALL).search()
     circle = Recipe.parse(claims.best(found["circleface"]).words).terms[0].settings
-    (tangent,) = {Recipe.parse(setting.words) for setting in found[TANGENT]}
-    assert tangent.terms[0].settings["scale"] == pytest.approx(2 * circle["margin"] * circle["gamma"], rel=1e-3)
-    assert tangent.terms[0].settings["margin"] == pytest.approx(1 - 2 * circle["margin"], rel=1e-3)
+    (words,) = {setting.words for setting in found[TANGENT]}
+    tangent = Recipe.parse(words).terms[0]
+    assert tangent.stem == "cosface"
+    assert tangent.settings["scale"] == pytest.approx(2 * circle["margin"] * circle["gamma"], rel=1e-3)
+    assert tangent.settings["margin"] == pytest.approx(1 - 2 * circle["margin"], rel=1e-3)
 
 
 def test_other_steps_or_faces_take_nothing_from_a_run(run: Path, lfw: Path, tmp_path: Path) -> None:
