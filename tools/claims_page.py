@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from tools import chapters
 from tools.chapters import Chapter, Failed
 
 LANGUAGES = ("en", "zh")
@@ -28,6 +29,11 @@ PARTS = {  # of the course, by the numbers of their chapters
 }  # fmt: skip
 COLUMNS = ["chapter", "setting", "seed", "numbers", "settings_hash", "date"]
 NAMES_ZH = {  # parts of the names in `experiments/claims.py`
+    "giving up rate - margin": "放弃学习率 - 放弃间隔",
+    "giving up epochs - margin": "放弃轮数 - 放弃间隔",
+    "giving up names - margin": "放弃正确的名字 - 放弃间隔",
+    "a fifth of the names wrong - NormFace, all right": "五分之一的名字是错的 - NormFace，全对",
+    "a tenth of the classes - all": "十分之一的类 - 全部的类",
     "AUC, strangers: ": "AUC，陌生人：",
     "AUC: seen - strangers, ": "AUC：见过的人 - 陌生人，",
     "training accuracy: ": "训练准确率：",
@@ -120,6 +126,10 @@ WORDS: dict[str, dict[str, Any]] = {
         "alone": "By the new seeds alone, of the {n} comparisons listed below the mean lies on the claimed side in "
         "{side}, and the whole interval in {sure}.",
         "bad": "{link} {is}: {name}, needed {needed}; stored {old}, again {new}, together {all}.",
+        "lfw": "| | measure | comparison and difference, 95 % interval | p after Holm | |",
+        "better": "better", "worse": "worse", "practically no difference": "practically no difference", "open": "open",
+        "gain of the norm": "gain of the norm, % of the EER",
+        "cosface at circle's contact": "CosFace at the point of contact",
         "list": ", ", "colon": ": ", "claim": "{} ({})", "seeds": "{} new",
         "names": {},
     },
@@ -139,6 +149,10 @@ WORDS: dict[str, dict[str, Any]] = {
         "alone": "只看新种子：下面列出的 {n} 项比较中，均值落在论断一侧的有 {side} 项，"
         "整个区间都在这一侧的有 {sure} 项。",
         "bad": "{link} {is}：{name}，要求 {needed}；原有种子 {old}，新种子 {new}，合在一起 {all}。",
+        "lfw": "| | 指标 | 比较与差值，95% 区间 | Holm 校正后的 p | |",
+        "better": "更好", "worse": "更差", "practically no difference": "实际上没有差别", "open": "未定",
+        "gain of the norm": "范数的收益，EER 的 %",
+        "cosface at circle's contact": "切点处的 CosFace",
         "list": "、", "colon": "：", "claim": "{}（{}）", "seeds": "新 {} 个",
         "names": NAMES_ZH,
     },
@@ -353,6 +367,31 @@ def origin(found: list[Line], table: pd.DataFrame, course: Path, language: str) 
     return _table(words["origin"], rows)
 
 
+def photographs(course: Path, language: str) -> str:
+    """What was asked of chapters on LFW: by the EER, or the gain of a norm; a line for each comparison."""
+    from facelearn.figures import NAMES as figure_names
+
+    words, rows = WORDS[language], []
+    table = pd.read_csv(course / "results" / "real_faces_claims.csv", dtype={"chapter": str, "settings_hash": str})
+    there = {name[:2]: name for name in chapters.names(course)}
+    for row in table[table["measure"] != "TAR@1e-3"].to_dict("records"):
+        number_ = f"{int(row['chapter']):02d}"
+        label = f"[{number_}]({there[number_]}.ipynb)" if number_ in there else number_
+        span = f"{number(row['effect'], 2)} [{number(row['low'], 2)}, {number(row['high'], 2)}]"
+        name = " − ".join(words.get(one) or figure_names.get(one, one) for one in row["comparison"].split(" - "))
+        measure, verdict = (words.get(row[column], row[column]) for column in ("measure", "verdict"))
+        rows.append(
+            [
+                label,
+                measure,
+                f"{name}{words['colon']}{span}",
+                f"{row['p_holm']:.3f}".replace("0.000", "< 0.001"),
+                verdict,
+            ]
+        )
+    return _table(words["lfw"], rows)
+
+
 def dated(course: Path) -> dict[str, str]:
     """When each table was made. `Failed` where a table has changed since."""
     with (course / "results" / "dates.csv").open(encoding="utf-8", newline="") as file:
@@ -386,6 +425,8 @@ def render(page: str, course: Path, language: str) -> str:
     }
     sections = {name: part(some, course, language) for name, some in of_part.items() if some}
     sections |= {"count": count(found, course, language), "origin": origin(found, table, course, language)}
+    if (course / "results" / "real_faces_claims.csv").is_file():
+        sections["lfw"] = photographs(course, language)
     if wrong := set(sections) ^ {name for _, name, _ in MARKED.findall(page)}:
         raise Failed(f"{language}/claims.md: sections: found amiss {', '.join(sorted(wrong))}, expected {[*sections]}")
     return MARKED.sub(lambda match: f"{match[1]}\n{sections[match[2]]}\n\n{match[3]}", page)

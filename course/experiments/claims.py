@@ -47,6 +47,7 @@ from experiments import (
     npcface,
     quality,
     ring,
+    scale,
     softmax,
     sphereface,
     start,
@@ -63,7 +64,7 @@ MODULES: dict[str, ModuleType] = {
     one.CHAPTER: one
     for one in (
         start, verification, ethics, softmax, contrastive, triplet, center, l2_softmax, ring, lgm, sphereface, cosface,
-        arcface, margins, hard_negatives, circle, discface, npcface, quality,
+        arcface, margins, hard_negatives, circle, discface, npcface, quality, scale,
     )
 }  # fmt: skip
 SEEDS = (9101, 9102, 9103)
@@ -607,6 +608,18 @@ def _quality() -> Claim:
 
     settings = [*map(quality.setting, arms), *unseen, quality.long("magface")]
     return Claim({"18_quality": settings}, read, scales=(8, 32))
+
+
+@of("20_scale")
+def _scale() -> Claim:
+    settings = [scale.setting(arm, s) for s in scale.SCALES for arm in ("full", "sampled")]
+
+    def read(tables: Tables) -> list[Finding]:
+        gaps = {s: scale.less_full(tables["20_scale"], "sampled", s) for s in scale.SCALES}
+        limit = scale.SETTINGS["limit"]
+        return [Finding(f"EER, a tenth of the classes - all, s {s}", x, "above", limit) for s, x in gaps.items()]
+
+    return Claim({"20_scale": settings}, read, scales=scale.SCALES)
 
 
 # ---- the new rows ---------------------------------------------------------------------------------------------------
