@@ -38,7 +38,7 @@ GROUPS = {
     "course": ["contents", "paths"],
     "use": ["install", "data", "models", "explorer", "mining", "circle", "scale"],
     "teach": ["instructor", "exam", "project", "grading"],
-    "reference": ["losses", "notation", "glossary", "references", "protocol", "real_faces", "api"],
+    "reference": ["losses", "notation", "glossary", "references", "protocol", "real_faces", "symptoms", "api"],
 }
 IN_THE_PROJECT_ALONE = {"exam_answers"}
 SWITCH = re.compile(r"\[(中文|English)\]\(\.\./(en|zh)/\w+\.(ipynb|md)\)")  # the site has one of its own
