@@ -32,7 +32,6 @@ NAMES_ZH = {  # parts of the names in `experiments/claims.py`
     "giving up rate - margin": "放弃学习率 - 放弃间隔",
     "giving up epochs - margin": "放弃轮数 - 放弃间隔",
     "giving up names - margin": "放弃正确的名字 - 放弃间隔",
-    "a fifth of the names wrong - NormFace, all right": "五分之一的名字是错的 - NormFace，全对",
     "a tenth of the classes - all": "十分之一的类 - 全部的类",
     "AUC, strangers: ": "AUC，陌生人：",
     "AUC: seen - strangers, ": "AUC：见过的人 - 陌生人，",

@@ -51,6 +51,7 @@ from experiments import (
     softmax,
     sphereface,
     start,
+    training,
     triplet,
     verification,
 )
@@ -64,7 +65,7 @@ MODULES: dict[str, ModuleType] = {
     one.CHAPTER: one
     for one in (
         start, verification, ethics, softmax, contrastive, triplet, center, l2_softmax, ring, lgm, sphereface, cosface,
-        arcface, margins, hard_negatives, circle, discface, npcface, quality, scale,
+        arcface, margins, hard_negatives, circle, discface, npcface, quality, training, scale,
     )
 }  # fmt: skip
 SEEDS = (9101, 9102, 9103)
@@ -608,6 +609,18 @@ def _quality() -> Claim:
 
     settings = [*map(quality.setting, arms), *unseen, quality.long("magface")]
     return Claim({"18_quality": settings}, read, scales=(8, 32))
+
+
+@of("19_training")
+def _training() -> Claim:
+    """Which steps are the largest is taken from the screen in the stored table; their confirmation is run again."""
+    arms = ("recipe", "loss", "rate", "epochs", "names")
+
+    def read(tables: Tables) -> list[Finding]:
+        more = training.confirmed(tables["19_training"])
+        return [Finding(f"EER, giving up {name} - margin", x, "above") for name, x in more.items()]
+
+    return Claim({"19_training": [training.arm(name) for name in arms]}, read, scales=(8,), lr=(4e-3, 1.6e-2))
 
 
 @of("20_scale")
