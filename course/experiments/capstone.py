@@ -327,12 +327,12 @@ def draw_price() -> Figure:
     return fig
 
 
-def forest(d: pd.DataFrame, ax: Axes | None = None, order: list[str] | None = None, reach: float = 1.6) -> Figure:
+def forest(d: pd.DataFrame, ax: Axes | None = None, order: list[str] | None = None, reach: float = 2.0) -> Figure:
     """Each difference with its own 95 % interval (thick) and one that holds together with all others (thin)."""
     found = judged(d)
     found = found.loc[order or list(found.index)]
     if ax is None:
-        _, ax = plt.subplots(figsize=(7.6, 6.4))
+        _, ax = plt.subplots(figsize=(8.2, 6.6))
     ax.axvspan(-BOUND, BOUND, color="#E4EFE4", zorder=0)
     ax.axvline(0, color="#333333", linewidth=1)
     for y, (loss, row) in enumerate(found.iterrows()):
@@ -348,9 +348,44 @@ def forest(d: pd.DataFrame, ax: Axes | None = None, order: list[str] | None = No
     return ax.figure
 
 
+#: Where the name of a loss stands beside its dot, in points, where above right would hide another.
+BESIDE = {
+    "eer": {
+        "sphereface": (-58, -4),
+        "arcface": (-40, 7),
+        "npcface": (-48, -11),
+        "subcenter_arcface": None,
+        "discface": (-4, -13),
+        "elasticface": (6, -4),
+        "combined_margin": (-18, 9),
+        "mv_softmax": (6, 2),
+        "center": (4, 7),
+        "triplet": (5, -11),
+        "cosface": (-12, 8),
+        "adaface": (-8, -13),
+        "normface": (-26, -13),
+    },
+    "tail": {
+        "contrastive": (6, 2),
+        "supcon": (6, -6),
+        "triplet": (-6, 7),
+        "subcenter_arcface": (-57, -2),
+        "npcface": (-46, -6),
+        "sphereface": (-30, -13),
+        "discface": (7, 0),
+        "elasticface": (7, -2),
+        "combined_margin": (-14, -13),
+        "cosface": (-8, 8),
+        "adaface": (-6, -13),
+        "softmax": (-10, -13),
+        "l2_softmax": (7, -2),
+    },
+}
+
+
 def plane(table: pd.DataFrame, base: str = "normface") -> Figure:
     """Each loss by the effective dimension of strangers' embeddings; what leaving NormFace for it moves."""
-    fig, axes = plt.subplots(1, 2, figsize=(10.4, 4.6))
+    fig, axes = plt.subplots(1, 2, figsize=(10.6, 5.2))
     means = table.groupby("loss")[["dimension", "eer", "tail"]].mean()
     means["eer"] *= 100
     for ax, number, label in ((axes[0], "eer", "EER %"), (axes[1], "tail", "cosine of one impostor pair in 1,000")):
@@ -358,14 +393,18 @@ def plane(table: pd.DataFrame, base: str = "normface") -> Figure:
         for loss, row in means.iterrows():
             shade = figures.colour(str(loss))
             if loss != base:
-                style = {"arrowstyle": "->", "color": shade, "alpha": 0.35, "linewidth": 1}
+                style = {"arrowstyle": "->", "color": shade, "alpha": 0.3, "linewidth": 1}
                 ends = (row["dimension"], row[number]), (start["dimension"], start[number])
                 ax.annotate("", *ends, arrowprops=style)
             ax.plot(row["dimension"], row[number], "o", color=shade, markersize=6)
-            ax.annotate(
-                NAMES[str(loss)], (row["dimension"], row[number]), (4, 3), textcoords="offset points", fontsize=7
-            )
-        ax.set(xlabel="effective dimension of strangers", ylabel=label)
+            place = BESIDE[number].get(str(loss), (5, 4))
+            if place:
+                at = (row["dimension"], row[number])
+                ax.annotate(NAMES[str(loss)], at, place, textcoords="offset points", fontsize=8)
+        ax.set(xlabel="effective dimension of strangers", ylabel=label, xlim=(8.2, 27.8), xticks=[10, 15, 20, 25])
+    axes[0].set_yscale("log")
+    axes[0].set_yticks([1.5, 2, 2.5, 3], ["1.5", "2", "2.5", "3"])
+    axes[0].set_yticks([], minor=True)
     return fig
 
 
