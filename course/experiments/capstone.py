@@ -273,7 +273,7 @@ def orders(own: pd.DataFrame, one: pd.DataFrame) -> tuple[list[str], list[list[s
 def ledger() -> str:
     """How the course's claims fared with fresh seeds: the count on the page that `results/claims.csv` makes."""
     page = lesson.course_folder() / "en" / "claims.md"
-    found = page.is_file() and re.search(r"Run again: \d+\. Of these [^.]+\.", page.read_text(encoding="utf-8"))
+    found = page.is_file() and re.search(r"Run again \d+: [^.]+\.", page.read_text(encoding="utf-8"))
     return "claims of all chapters: " + (found[0] if found else "not run again yet")
 
 

@@ -232,7 +232,7 @@ ex3 = Exercise(
             ),
             "no interval": Text("the regret is a mean; it must be an upper limit", "遗憾值写成了均值；它应是上限"),
             "mine": Text(
-                "the regret has the wrong sign: shipped minus other", "遗憾值的符号反了：应是交付的减去另一个"
+                "the regret has the wrong sign: shipped minus other", "遗憾值的符号反了：应是上线的减去另一个"
             ),
             "negative": Text("a regret is at least 0", "遗憾值至少为 0"),
         }.items()

@@ -168,9 +168,9 @@ def test_the_claims_are_counted_once_their_page_is_there(tmp_path, monkeypatch):
     (tmp_path / "en").mkdir()
     monkeypatch.setattr(lesson, "course_folder", lambda: tmp_path)
     assert experiment.ledger().endswith("not run again yet")
-    text = "20 claims. Run again: 20. Of these 15 stand, 4 are uncertain, 1 fall. If all"
+    text = "20 claims. Run again 20: standing 15, uncertain 4, fallen 1. If all"
     (tmp_path / "en" / "claims.md").write_text(text)
-    assert experiment.ledger().endswith("Run again: 20. Of these 15 stand, 4 are uncertain, 1 fall.")
+    assert experiment.ledger().endswith("Run again 20: standing 15, uncertain 4, fallen 1.")
 
 
 def test_a_page_has_every_field():
