@@ -266,7 +266,8 @@ def orders(own: pd.DataFrame, one: pd.DataFrame) -> tuple[list[str], list[list[s
     for name, (a, b) in asked.items():
         both = [loss for loss in a.index if loss in b.index]
         found = spearmanr(a[both], b[both])
-        lines.append([name, str(len(both)), f"{found.statistic:.2f}", NAMES[a[both].idxmin()], NAMES[b[both].idxmin()]])
+        firsts = [NAMES[str(order[both].idxmin())] for order in (a, b)]
+        lines.append([name, str(len(both)), f"{found.statistic:.2f}", *firsts])
     return ["orders compared", "losses", "rank correlation", "first of one", "of the other"], lines
 
 
@@ -280,7 +281,8 @@ def ledger() -> str:
 def for_report(table: pd.DataFrame) -> tuple[dict[str, list[float]], dict[str, float], float]:
     """What a report is written from: EER in percent, a number a seed; EER on `tune`; the bound."""
     x = levels(table)
-    return {str(loss): x[loss].tolist() for loss in x}, on_tune().to_dict(), BOUND
+    tune = {str(loss): float(rate) for loss, rate in on_tune().items()}
+    return {str(loss): x[loss].tolist() for loss in x}, tune, BOUND
 
 
 def page(fields: dict[str, Any]) -> str:
@@ -345,11 +347,13 @@ def forest(d: pd.DataFrame, ax: Axes | None = None, order: list[str] | None = No
         ax.text(reach * 1.02, y, said or "open", ha="left", va="center", fontsize=9, color="#333333")
     ax.set_yticks(range(len(found)), [NAMES[str(loss)] for loss in found.index], fontsize=9)
     ax.set(ylim=(len(found) - 0.4, -0.6), xlim=(-0.55, reach), xlabel=f"EER, points, against {NAMES[SHIPPED]}")
-    return ax.figure
+    fig = ax.figure
+    assert isinstance(fig, Figure)
+    return fig
 
 
 #: Where the name of a loss stands beside its dot, in points, where above right would hide another.
-BESIDE = {
+BESIDE: dict[str, dict[str, tuple[int, int] | None]] = {
     "eer": {
         "sphereface": (-58, -4),
         "arcface": (-40, 7),

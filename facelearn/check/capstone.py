@@ -133,7 +133,7 @@ ex2 = Exercise("ex2", rules=[_own])
 
 def _holm(p: Array, slip: str = "") -> Array:
     order = p.argsort()
-    factors = np.arange(len(p), 0, -1)
+    factors: Array = np.arange(len(p), 0, -1)
     if slip == "no holm":
         factors = np.ones(len(p))
     if slip == "bonferroni":

@@ -104,7 +104,7 @@ def test_differences_are_judged_as_scipy_does():
 
 
 def test_far_losses_are_told_and_near_ones_the_same():
-    found = experiment.judged(experiment.differences(world({"near": 0.01, "far": 1.0}, 0.01)))
+    found = experiment.judged(experiment.differences(world({"near": 0.01, "far": 1.0}, 0.02)))
     assert list(found["told"]) == [False, True]
     assert list(found["same"]) == [True, False]
 
