@@ -56,7 +56,7 @@ def test_products(classes, tile):
     head, x = NormFace(32, classes, tile=tile), torch.randn(128, 32, requires_grad=True)
     with FlopCounterMode(display=False) as counter:
         head(x, torch.arange(128)).backward()
-    missed = 0 if tile is None else 2 * 128 * classes * 32  # torch's counter passes over a product with `out=`
+    missed = 0 if tile is None else 2 * 128 * classes * 32  # torch's counter passes over `addmm_`
     assert step_costs(classes, 32, 128, tile=tile).flop == counter.get_total_flops() + missed
 
 
