@@ -26,7 +26,7 @@ PATHS = {  # the playlists
 MARKED = re.compile(r"(?<=<!-- hours -->\n).*?(?=<!-- /hours -->)", re.S)
 NAMES = {
     "en": {"short": "short", "ethics": "ethics first", "engineer": "engineer", "all": "all chapters"},
-    "zh": {"short": "短线", "ethics": "伦理优先", "engineer": "工程师", "all": "全部章节"},
+    "zh": {"short": "捷径", "ethics": "伦理优先", "engineer": "工程师", "all": "全部章节"},
 }
 SUMS = {"en": ("", "chapters", "reading, hours", "exercises, hours"), "zh": ("", "章", "阅读（小时）", "练习（小时）")}
 
