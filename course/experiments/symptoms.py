@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +18,7 @@ from facelearn.check.training import crowd, log
 from facelearn.losses import REGISTRY, ArcFace, CircleFace, MagFace, MarginHead, NPCFace, Softmax
 from facelearn.verification import all_pairs, evaluate_pairs
 
-WORLD = {"people": 40, "scale": 8.0, "margin": 0.5}
+WORLD: dict[str, Any] = {"people": 40, "scale": 8.0, "margin": 0.5}
 
 
 def expected(people: int, scale: float, ask: float, dim: int) -> float:
@@ -32,7 +34,8 @@ def first_losses(scale: float, classes: int, dim: int, samples: int = 2000) -> d
         for stem, kind in REGISTRY.items():
             if not issubclass(kind, MarginHead):
                 continue
-            head: MarginHead = kind(dim, classes, **{"gamma" if kind is CircleFace else "scale": scale})
+            named: dict[str, Any] = {"gamma" if kind is CircleFace else "scale": scale}
+            head: MarginHead = kind(dim, classes, **named)
             x, y = torch.randn(samples, dim), torch.randint(classes, (samples,))
             seen = head(x, y)
             found[stem] = float(seen), _said(head.eval(), x, classes)
@@ -59,8 +62,8 @@ def _said(head: MarginHead, x: Tensor, classes: int) -> float:
 
 
 def trained(
-    make: Callable[[], nn.Module], steps: int = 200, people: int = 40, rate: float = 1e-2, nuisance: float = 1.5
-) -> tuple[nn.Module, nn.Module, list[float]]:
+    make: Callable[[], Any], steps: int = 200, people: int = 40, rate: float = 1e-2, nuisance: float = 1.5
+) -> tuple[nn.Module, Any, list[float]]:
     """A small net and its loss after some steps on made-up people; and the losses on the way."""
     (x, y), draws = crowd(people, 0, nuisance=nuisance), torch.Generator().manual_seed(0)
     with torch.random.fork_rng(devices=[]):
@@ -190,7 +193,8 @@ def nan_at_once() -> dict[str, float]:
     """A class weight that starts as an embedding of its class, an arccos: share of the gradients that are NaN."""
     x = F.normalize(crowd(40, 0)[0][::10])
     found = {}
-    for name, margin in {"naive": lambda c: (c.clamp(-1, 1).arccos() + 0.5).cos(), "guarded": None}.items():
+    targets: dict[str, Any] = {"naive": lambda c: (c.clamp(-1, 1).arccos() + 0.5).cos(), "guarded": None}
+    for name, margin in targets.items():
         rows = x.clone().requires_grad_()
         if margin is None:
             head = ArcFace(32, 40, scale=8, margin=0.5)
@@ -213,7 +217,7 @@ def two_names_in_the_test() -> dict[str, float]:
     twice = y.clone()
     for person in range(3):
         twice[10 * person : 10 * person + 5] = 60 + person
-    found = {}
+    found: dict[str, float] = {}
     for name, labels in {"right": y, "twice": twice}.items():
         result = evaluate_pairs(embeddings, *all_pairs(labels))
         found |= {f"eer {name}": result.eer, f"tar {name}": result.tar_at(1e-4)}
@@ -228,7 +232,7 @@ def too_few_people() -> dict[str, float]:
     """Training accuracy and EER of strangers, with 10 people and with 160."""
     found = {}
     for people in (10, 160):
-        net, loss, _ = trained(lambda people=people: ArcFace(16, people, scale=8, margin=0.5), 400, people)
+        net, loss, _ = trained(partial(ArcFace, 16, people, scale=8, margin=0.5), 400, people)
         (x, y), (strangers, theirs) = crowd(people, 0), crowd(40, 1000)
         with torch.no_grad():
             found[f"accuracy {people}"] = float((loss.logits(net(x)).argmax(1) == y).float().mean())
