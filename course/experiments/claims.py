@@ -33,6 +33,7 @@ import numpy as np
 import pandas as pd
 from experiments import (
     arcface,
+    capstone,
     center,
     circle,
     contrastive,
@@ -45,6 +46,7 @@ from experiments import (
     lgm,
     margins,
     npcface,
+    protocol,
     quality,
     ring,
     scale,
@@ -66,6 +68,7 @@ MODULES: dict[str, ModuleType] = {
     for one in (
         start, verification, ethics, softmax, contrastive, triplet, center, l2_softmax, ring, lgm, sphereface, cosface,
         arcface, margins, hard_negatives, circle, discface, npcface, quality, training, scale,
+        capstone,
     )
 }  # fmt: skip
 SEEDS = (9101, 9102, 9103)
@@ -633,6 +636,19 @@ def _scale() -> Claim:
         return [Finding(f"EER, a tenth of the classes - all, s {s}", x, "above", limit) for s, x in gaps.items()]
 
     return Claim({"20_scale": settings}, read, scales=scale.SCALES)
+
+
+@of("21_capstone")
+def _capstone() -> Claim:
+    """What shipping cost. How many losses are told apart was read off the finals, and is not asked again."""
+
+    def read(tables: Tables) -> list[Finding]:
+        behind = capstone.lead(tables["21_capstone"])
+        return [Finding("EER, shipped - bold number", behind, "below", capstone.BOUND)]
+
+    settings = [capstone.setting(loss) for loss in (capstone.SHIPPED, capstone.RIVAL)]
+    rates = {protocol.rate(loss) for loss in (capstone.SHIPPED, capstone.RIVAL)}
+    return Claim({"21_capstone": settings}, read, lr=tuple(sorted(rates)))
 
 
 # ---- the new rows ---------------------------------------------------------------------------------------------------
