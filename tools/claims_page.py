@@ -33,6 +33,7 @@ NAMES_ZH = {  # parts of the names in `experiments/claims.py`
     "giving up epochs - margin": "放弃轮数 - 放弃间隔",
     "giving up names - margin": "放弃正确的名字 - 放弃间隔",
     "a tenth of the classes - all": "十分之一的类 - 全部的类",
+    "shipped - bold number": "要上线的损失 - 加粗的数字",
     "AUC, strangers: ": "AUC，陌生人：",
     "AUC: seen - strangers, ": "AUC：见过的人 - 陌生人，",
     "training accuracy: ": "训练准确率：",
