@@ -29,6 +29,7 @@ from torch.nn.functional import cosine_similarity
 
 from facelearn import figures
 from facelearn.data import SyntheticFaces, standard
+from facelearn.data.image_set import ImageSet
 from facelearn.losses import MarginHead
 from facelearn.models import SmallFaceNet
 from facelearn.training import ShiftAndGain, accuracy, embed, fit, seed_everything
@@ -44,7 +45,7 @@ SETTINGS: dict[str, Any] = {name: protocol.SETTINGS[name] for name in ("data", "
 class Trained(NamedTuple):
     net: nn.Module
     loss: Any
-    faces: SyntheticFaces  # it was trained on
+    faces: ImageSet  # it was trained on
 
 
 @lru_cache(maxsize=2)
@@ -54,7 +55,7 @@ def people(split: str, seed: int, few: bool = False) -> SyntheticFaces:
 
 
 def train(
-    make: Make, seed: int, budget: str = "full", *, epochs: int = 8, shown: SyntheticFaces | None = None, **options: Any
+    make: Make, seed: int, budget: str = "full", *, epochs: int = 8, shown: ImageSet | None = None, **options: Any
 ) -> Trained:
     """Train one net with the loss `make(embedding_dim, classes)`; at the budget "smoke" one epoch with a few people.
 
@@ -105,12 +106,12 @@ def run(make: Make, seed: int, budget: str = "full", **options: Any) -> dict[str
     return measure(train(make, seed, budget, **options), seed, budget)
 
 
-def strip(shown: SyntheticFaces, people: int = 3, images: int = 12) -> Figure:
+def strip(shown: ImageSet, people: int = 3, images: int = 12) -> Figure:
     """What there is to learn from: some images of the first few people, a row each."""
     return figures.face_strip([shown.images[shown.labels == label][:images] for label in range(people)])
 
 
-def worst_pairs(net: nn.Module, shown: SyntheticFaces, same: bool, pairs: int = 10) -> Figure:
+def worst_pairs(net: nn.Module, shown: ImageSet, same: bool, pairs: int = 10) -> Figure:
     """The pairs that this net gets most wrong, above their cosines: of one person the least alike, of two the most."""
     x, (every, kind) = embed(net, shown), all_pairs(shown.labels)
     index = torch.as_tensor(every[kind == same])  # (P, 2)

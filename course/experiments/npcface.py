@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from facelearn import figures, lesson
-from facelearn.data import standard
+from facelearn.data import SyntheticFaces, standard
 from facelearn.losses import ArcFace, NPCFace
 from facelearn.losses.margin import cos_of_sum
 from facelearn.training import embed
@@ -318,6 +318,7 @@ def in_training(trained: Trained) -> dict[str, float]:
 def mislabelled(trained: Trained, seed: int) -> dict[str, float]:
     """Training images, a part of them with a wrong label: what is hard, and whose label is wrong."""
     shown, classes = trained.faces, class_rows(trained)
+    assert isinstance(shown, SyntheticFaces)  # which know whose they are
     x, wrong = F.normalize(embed(trained.net, shown)), shown.labels != shown.identities
     found = summary(x, shown.labels, classes, seed)
     h = hardness(x @ classes.T, shown.labels)

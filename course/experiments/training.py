@@ -30,8 +30,7 @@ from scipy.special import stdtrit
 from torch import Tensor
 
 from facelearn import figures, lesson
-from facelearn.data import SyntheticFaces
-from facelearn.data.image_set import subset
+from facelearn.data.image_set import ImageSet, subset
 from facelearn.data.samplers import PKBatches
 from facelearn.losses import ArcFace, NormFace, Softmax, SubCenterArcFace
 from facelearn.models import SmallFaceNet
@@ -158,12 +157,12 @@ def before_each_step(wanted: Setting, loss: Any) -> Callable[[int, int], None]:
     return hook
 
 
-def shown(wanted: Setting, seed: int, few: bool = False) -> SyntheticFaces:
+def shown(wanted: Setting, seed: int, few: bool = False) -> ImageSet:
     """What is trained on. "outliers": without what a sub-centre loss calls mislabelled; "oracle": without what is."""
     data = mislabelled(seed, wanted["names"], few) if wanted["names"] else faces.people("fit", seed, few)
     if wanted["cleaned"] == "no":
         return data
-    return subset(data, ~suspects(wanted, seed, few))  # type: ignore[return-value]
+    return subset(data, ~suspects(wanted, seed, few))
 
 
 @lru_cache(maxsize=1)

@@ -59,7 +59,8 @@ def world(gap: float, seed: int, spread: float = 0.1) -> tuple[Seen, Seen]:
     common, own = rng.normal(size=(3, 1, 60)), spread * rng.normal(size=(2, 3, 3, 60))
     value = 14 + spread * rng.normal(size=(2, 3, 3))
     value[0] += gap
-    return tuple(Seen(v, v[..., None] + common + o) for v, o in zip(value, own, strict=True))  # type: ignore[return-value]
+    first, second = (Seen(v, v[..., None] + common + o) for v, o in zip(value, own, strict=True))
+    return first, second
 
 
 def test_a_world_where_the_claim_is_false_gets_another_verdict() -> None:
