@@ -573,7 +573,7 @@ def _diverged(what: str, epoch: int, i: int, losses: Tensor, records: list[Recor
     return FloatingPointError(
         f"{found} at step {(epoch - 1) * len(losses) + bad} (batch {bad} of epoch {epoch}); last finite loss: {last}."
         " Likely causes: lr too high; a scale or margin too large for the start of training; images or labels that are"
-        " not finite or out of range; float16 overflow (try amp='bf16')"
+        " not finite or out of range; float16 overflow (try amp='bf16'). More: course/en/symptoms.md"
     )
 
 

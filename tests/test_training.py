@@ -632,6 +632,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_weights_change(value: float)
     assert "last finite loss: " in message
     assert 0 < float(message.split("last finite loss: ")[1].split(". ")[0]) < 5
     assert "lr too high" in message
+    assert (Path(__file__).parents[1] / message.split("More: ")[1]).is_file()
     assert len(losses) == 1
     assert_same(dict(net.named_parameters()), last[6])
 

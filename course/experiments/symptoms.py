@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from facelearn.check.training import crowd, log
-from facelearn.losses import REGISTRY, ArcFace, CircleFace, MagFace, MarginHead, NPCFace, Softmax
+from facelearn.losses import REGISTRY, ArcFace, CircleFace, MagFace, MarginHead, NPCFace, Softmax, Triplet
 from facelearn.verification import all_pairs, evaluate_pairs
 
 WORLD: dict[str, Any] = {"people": 40, "scale": 8.0, "margin": 0.5}
@@ -98,10 +98,14 @@ def stuck_at_a_floor() -> dict[str, float]:
 
 
 def nothing_is_learnt() -> dict[str, float]:
-    """Rates a thousand times too large and too small: accuracy, length of the rows over the first, degrees turned."""
+    """Rates a thousand times too large and too small: accuracy, length of the rows over the first, degrees turned.
+
+    And the accuracy on the way to the right rate, a tenth at a time and ten times at a time.
+    """
     found = {}
     with torch.random.fork_rng(devices=[]):
-        for name, rate in {"large": 10.0, "small": 1e-5}.items():
+        rates = {"large": 10.0, "small": 1e-5, "1": 1.0, "0.1": 0.1, "1e-4": 1e-4, "1e-3": 1e-3}
+        for name, rate in rates.items():
             first: list[Tensor] = []
 
             def make(first: list[Tensor] = first) -> nn.Module:
@@ -120,10 +124,11 @@ def nothing_is_learnt() -> dict[str, float]:
 
 
 def same_people_in_the_test() -> dict[str, float]:
-    """The EER of strangers, and of the people trained on."""
+    """The EER of strangers, of the images trained on, and of the same people in other images."""
     net = trained(lambda: ArcFace(16, 40, scale=8, margin=0.5), 400)[0]
     found = {}
-    for name, (x, y) in {"strangers": crowd(40, 1000), "trained on": crowd(40, 0)}.items():
+    sets = {"strangers": crowd(40, 1000), "trained on": crowd(40, 0), "other images": crowd(40, 0, shots=20)}
+    for name, (x, y) in sets.items():
         with torch.no_grad():
             found[name] = evaluate_pairs(net(x), *all_pairs(y)).eer
     return found
@@ -134,6 +139,60 @@ def names_are_random() -> dict[str, float]:
     made = log("names", 1, **WORLD, steps=400)
     fell = made["loss"][0] - made["loss"][-1]
     return {"accuracy": made["accuracy"][-1], "loss fell by": fell, "eer": made["eer"][-1]}
+
+
+def another_preparation() -> dict[str, float]:
+    """A sound net, tested on inputs as in training and in another order: its accuracy, the EERs of strangers."""
+    net, loss, _ = trained(lambda: ArcFace(16, 40, scale=8, margin=0.5))
+    (x, y), (strangers, theirs) = crowd(40, 0), crowd(40, 1000)
+    with torch.no_grad():
+        found = {"accuracy": float((loss.logits(net(x)).argmax(1) == y).float().mean())}
+        for name, seen in {"alike": strangers, "turned": strangers.flip(1)}.items():
+            found[f"eer {name}"] = evaluate_pairs(net(seen), *all_pairs(theirs)).eer
+    return found
+
+
+def all_in_one_point() -> dict[str, float]:
+    """Triplets: batch-hard from the first step on, or semi-hard. The loss, the mean cosine and the EER of strangers."""
+    found, (x, y) = {}, crowd(40, 1000)
+    for mining in ("batch-hard", "semi-hard"):
+        net, _, losses = trained(partial(Triplet, margin=0.2, mining=mining))
+        with torch.no_grad():
+            unit = F.normalize(net(x))
+        found[f"loss {mining}"] = losses[-1]
+        found[f"cosine {mining}"] = float((unit @ unit.T)[y[:, None] != y].mean())
+        found[f"eer {mining}"] = evaluate_pairs(unit, *all_pairs(y)).eer
+    return found
+
+
+def weights_in_half() -> dict[str, float]:
+    """Weights in bfloat16, or in float32 with products in half: share that a step changes, accuracy, EER."""
+    (x, y), (strangers, theirs) = crowd(40, 0), crowd(40, 1000)
+    found = {}
+    for name, kind in {"half": torch.bfloat16, "mixed": torch.float32}.items():
+        draws = torch.Generator().manual_seed(0)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            net = nn.Sequential(nn.Linear(32, 64), nn.ReLU(), nn.Linear(64, 16)).to(kind)
+            loss = ArcFace(16, 40, scale=8, margin=0.5, beyond_pi="linear")
+        optimizer = torch.optim.AdamW([*net.parameters(), *loss.parameters()], lr=3e-4)
+        for _ in range(400):
+            batch = torch.randint(len(y), (64,), generator=draws)
+            with torch.autocast("cpu", torch.bfloat16, enabled=name == "mixed"):
+                embeddings = net(x[batch].to(kind))
+            optimizer.zero_grad()
+            loss(embeddings.float(), y[batch]).backward()
+            before = nn.utils.parameters_to_vector(net.parameters()).detach()
+            optimizer.step()
+        with torch.no_grad():
+            moved = nn.utils.parameters_to_vector(net.parameters()) != before
+            right = loss.logits(net(x.to(kind)).float()).argmax(1) == y
+            found[f"changed {name}"], found[f"accuracy {name}"] = (
+                float(moved.float().mean()),
+                float(right.float().mean()),
+            )
+            found[f"eer {name}"] = evaluate_pairs(net(strangers.to(kind)).float(), *all_pairs(theirs)).eer
+    return found
 
 
 def net_is_frozen() -> dict[str, float]:
@@ -247,7 +306,10 @@ SYMPTOMS: dict[str, Callable[[], dict[str, float]]] = {
         stuck_at_a_floor,
         nothing_is_learnt,
         names_are_random,
+        another_preparation,
         net_is_frozen,
+        all_in_one_point,
+        weights_in_half,
         accuracy_with_margin,
         rewarded_beyond_pi,
         nan_on_the_way,
