@@ -78,6 +78,8 @@ def log(fault: str, seed: int, people: int, scale: float, margin: float, steps: 
 
 #: people, scale and margin of the logs that are handed out
 WORLDS = ((40, 8.0, 0.5), (30, 6.0, 0.6), (50, 10.0, 0.4), (36, 9.0, 0.5))
+#: with so many people a first loss is too small at 7.8, and sound at 17.3: no number alone parts these from the others
+CROWDED = {"scale": (1500, 8.0, 0.5), "frozen": (1500, 12.0, 0.6)}
 
 
 @lru_cache
@@ -86,7 +88,7 @@ def _logs() -> list[tuple[str, dict[str, Any]]]:
         (fault, log(fault, 77 + 10 * place + turn, *WORLDS[(place + turn) % len(WORLDS)]))
         for turn in range(2)
         for place, fault in enumerate(FAULTS)
-    ]
+    ] + [(fault, log(fault, 97, *world)) for fault, world in CROWDED.items()]
 
 
 def _named(function: Callable[..., Any]) -> Text | None:
@@ -194,16 +196,14 @@ ex2 = Exercise("ex2", rules=[_untangled])
 
 
 def _rest(rate: float, decay: float, pull: float, slip: str = "") -> float:
-    if decay == 0:
-        return 1.0 if slip == "stays" else math.inf
-    kept = 1 - rate * decay
+    kept = 1 - (decay if slip == "decay alone" else rate * decay)
     loss = {"small": 2 * rate * decay, "one": 1 - kept}.get(slip, 1 - kept**2)
     if slip == "steady":
         return rate * pull / loss**0.5  # a gradient of one size, whatever the length
     if slip == "along":
         return (pull / decay) ** 0.5
     size = {"no rate": pull, "no pull": rate}.get(slip, rate * pull)
-    fourth = size**2 / loss
+    fourth = size**2 / loss * (kept**2 if slip == "after the step" else 1)
     return fourth**0.25
 
 
@@ -212,7 +212,21 @@ def _rows(generator: torch.Generator) -> Iterator[Case]:
     yield Case(0.1, 5e-4, 0.3, name=Text("a weak decay", "很弱的衰减"))
     yield Case(0.02, 0.05, 4.0, name=Text("a strong pull", "很强的拉力"))
     yield Case(1.0, 0.3, 2.0, name=Text("a large rate", "很大的学习率"))
-    yield Case(0.1, 0.0, 1.0, name=Text("no decay", "没有衰减"))
+
+
+def _endless(function: Callable[..., Any]) -> Text | None:
+    """Without decay the answer is infinity; asked last, so that a division by 0 hides no other mistake."""
+    try:
+        getattr(function, "function", function)(0.1, 0.0, 1.0)
+    except ZeroDivisionError:
+        pass
+    else:
+        if float(function(0.1, 0.0, 1.0)) == math.inf:
+            return None
+    return Text(
+        "without decay nothing shortens the row: every step across makes it longer, without end; return infinity",
+        "没有衰减，就没有什么使行变短：每走一步它都变长，没有尽头；应返回无穷大",
+    )
 
 
 ex3 = Exercise(
@@ -238,16 +252,21 @@ ex3 = Exercise(
                 "the step is taken to point along the row; it stands across (step 5)",
                 "把这一步当成沿着行的方向；它与行垂直（第 5 步）",
             ),
+            "decay alone": Text(
+                "a step shrinks the row by 1 - ηλ: rate times decay, not decay alone",
+                "一步把行缩小到 1 - ηλ 倍：是学习率乘以衰减，不是衰减本身",
+            ),
+            "after the step": Text(
+                "decay acts on w alone, and the step is added after it (step 5)",
+                "衰减只作用在 w 上，走的那一步是之后才加上的（第 5 步）",
+            ),
             "no rate": Text("the step is the rate times the gradient", "一步是学习率乘以梯度"),
             "no pull": Text(
                 "the step is the rate times the gradient, pull included", "一步是学习率乘以梯度，梯度里有拉力"
             ),
-            "stays": Text(
-                "without decay nothing shortens the row: every step across makes it longer, without end",
-                "没有衰减，就没有什么使行变短：每走一步它都变长，没有尽头",
-            ),
         }.items()
     ],
+    rules=[_endless],
     rtol=1e-9,
 )
 

@@ -44,6 +44,23 @@ def without_the_start(log):
     return "names" if max(log["accuracy"]) > 0.35 else "rate"
 
 
+def by_raw_numbers(log):
+    """Step 6 left out: cut-offs that part the logs of some dozens of people."""
+    if log["loss"][0] > 12:
+        return "degrees"
+    if log["loss"][0] < 6:
+        return "scale"
+    if len(set(log["eer"])) == 1:
+        return "frozen"
+    return "names" if log["accuracy"][-1] > 0.5 else "rate"
+
+
+def by_other_cut_offs(low, high):
+    return lambda log: (
+        "degrees" if log["loss"][0] > high else "scale" if log["loss"][0] < low else by_raw_numbers(log | {"loss": [9]})
+    )
+
+
 # ---- ex2: runs that undo an alias ------------------------------------------------------------------------------------
 
 
@@ -118,6 +135,10 @@ WRONG = {
         (always("a fault"), "expected one of rate, degrees"),
         (without_the_start, "taken for radians"),
         (lambda log: by_signatures(log | {"margin": 0.0}), "was made where"),
+        (by_raw_numbers, "not multiplied by the scale"),
+        (by_other_cut_offs(7.9, 12), "was made where"),
+        (by_other_cut_offs(6, 18), "taken for radians"),
+        (by_other_cut_offs(6, 15.9), "was made where"),
     ],
     "ex2": [
         (lambda design, i, j: -design, "the same 16 runs again"),
@@ -133,5 +154,14 @@ WRONG = {
         (lambda rate, decay, pull: (rate * pull**2 / (2 * decay)) ** 0.25 if decay else math.inf, "limit of a small"),
         (lambda rate, decay, pull: 1.0, ""),
         (lambda rate, decay, pull: (pull / decay) ** 0.5 if decay else math.inf, "along the row"),
+        (lambda rate, decay, pull: math.sqrt(rate * pull) / (1 - (1 - decay) ** 2) ** 0.25, "rate times decay"),
+        (
+            lambda rate, decay, pull: (
+                math.sqrt(rate * pull * (1 - rate * decay)) / (1 - (1 - rate * decay) ** 2) ** 0.25
+            ),
+            "decay acts on w alone",
+        ),
+        (lambda rate, decay, pull: math.sqrt(rate * pull) / (1 - (1 - rate * decay) ** 2) ** 0.25, "return infinity"),
+        (lambda rate, decay, pull: by_roots(rate, decay, pull) if decay else 1.0, "return infinity"),
     ],
 }
