@@ -6,7 +6,9 @@ import numpy as np
 import torch
 from scipy.stats import t, ttest_1samp, ttest_rel
 
-from facelearn.losses import ArcFace, CosFace, MarginHead, NormFace
+from facelearn.losses import ArcFace, CombinedMargin, CosFace, MarginHead, NormFace, NPCFace, SphereFace
+from facelearn.losses.margin import cos_of_sum
+from facelearn.losses.sphereface import psi
 
 # ---- ex1: other trainings and other people ---------------------------------------------------------------------------
 
@@ -33,6 +35,22 @@ def resampled(d):
     draws = np.random.default_rng(0)
     means = d.mean(0)[draws.integers(60, size=(400, 60))].mean(1)
     return np.quantile(means, 0.025), np.quantile(means, 0.975)
+
+
+def redrawn(d):
+    """People and trainings drawn with replacement."""
+    draws = np.random.default_rng(0)
+    rows, columns = draws.integers(5, size=(200, 5, 1)), draws.integers(60, size=(200, 1, 60))
+    return np.quantile(d[rows, columns].mean((1, 2)), (0.025, 0.975))
+
+
+def by_n(d):
+    return math.sqrt(d.mean(1).var() / 5 + d.mean(0).var() / 60)
+
+
+def half_widths(d):
+    """Of the t interval over trainings, of that over people."""
+    return [t.ppf(0.975, len(x) - 1) * x.std(ddof=1) / math.sqrt(len(x)) for x in (d.mean(1), d.mean(0))]
 
 
 def in_place(d):
@@ -65,6 +83,25 @@ class Batchwise(MarginHead):
 
     def target(self, cos, rows):
         return cos - (0.3 + 0.2 * cos.detach().mean()) * (1 - cos**2)
+
+
+class Pressed(NPCFace):
+    """NPCFace with another mask: its target is the package's."""
+
+    def hard(self, cos, target_cos):
+        return cos > target_cos - 0.5
+
+
+class Collaborating(NPCFace):
+    """A curve of its own that grows with the negatives."""
+
+    def target(self, cos, rows):
+        hardness, count = rows
+        return cos - (0.1 + 0.1 * hardness / count.clamp(min=1)) * (1 - cos**2)
+
+
+def annealed(cos, lam=1.0):
+    return (lam * cos + psi(cos, 2)) / (1 + lam)
 
 
 # ---- ex3: the report -------------------------------------------------------------------------------------------------
@@ -107,7 +144,11 @@ def no_field(eer, tune, bound):
 
 RIGHT = {
     "ex1": [satterthwaite, around(2.776, both)],
-    "ex2": [head(lambda cos: cos - 0.2 * (1 - cos**2)), head(lambda cos: cos - 0.25 * torch.cos(cos * math.pi / 2))],
+    "ex2": [
+        head(lambda cos: cos - 0.2 * (1 - cos**2)),
+        head(lambda cos: cos - 0.25 * torch.cos(cos * math.pi / 2)),
+        lambda d, C: Collaborating(d, C, scale=8.0),
+    ],
     "ex3": [by_scipy],
 }
 WRONG = {
@@ -120,14 +161,30 @@ WRONG = {
         (around(8.0, both), "as wide as it need be"),
         (in_place, "changes its input"),
         (lambda d: d.mean(), "two numbers"),
+        (around(1.0, lambda d: max(half_widths(d))), "each variance adds"),
+        (around(1.0, lambda d: sum(half_widths(d))), "what adds up?"),
+        (around(2.776, by_n), "divides by n - 1"),
+        (around(1.96, by_n), "n or n - 1?"),
+        (around(2.001, both), "z or t?"),
+        (redrawn, "both scatters seem to be in it"),
         (lambda d: satterthwaite(d)[::-1], "low <= high"),
         (lambda d: (float("nan"), 1.0), "low <= high"),
     ],
     "ex2": [
         (head(lambda cos: (cos.arccos() + 0.3).cos()), "arccos, or a root"),
-        (lambda d, C: NormFace(d, C, scale=8.0), "0.02 more"),
+        (lambda d, C: NormFace(d, C, scale=8.0), "in the package already"),
+        (head(lambda cos: cos), "0.02 more"),
         (lambda d, C: CosFace(d, C, scale=8.0), "in the package already"),
         (lambda d, C: ArcFace(d, C, scale=8.0), "in the package already"),
+        (lambda d, C: SphereFace(d, C, scale=8.0), "in the package already"),
+        (lambda d, C: CombinedMargin(d, C, scale=8.0), "in the package already"),
+        (lambda d, C: Pressed(d, C, scale=8.0), "in the package already"),
+        (head(annealed), "in the package already"),
+        (head(lambda cos: cos_of_sum(cos, 0.3, "linear") - 0.1), "in the package already"),
+        (
+            lambda d, C: type("Own", (MarginHead,), {"target": lambda self, cos, rows: cos - 0.2 * (1 - cos**2)})(d, C),
+            "the scale 8",
+        ),
         (head(lambda cos: cos + 0.3 * (1 - cos**2)), "exceeds the cosine"),
         (head(lambda cos: cos - 0.9 * (1 - cos**2)), "does not rise"),
         (head(lambda cos: cos - 0.3 * (1 - cos.detach() ** 2)), "not that of the value"),
