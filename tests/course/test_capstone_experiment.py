@@ -164,6 +164,26 @@ def test_people_who_are_all_the_luck_have_the_whole_share():
     assert experiment.share(found) == pytest.approx(1, rel=0.25)
 
 
+def test_the_first_of_each_order_stands_under_its_name():
+    finals = experiment.finals()
+    best, strict = experiment.levels(finals).mean().idxmin(), experiment.levels(finals, "tar_1e3").mean().idxmax()
+    tune, photographs = experiment.on_tune().idxmin(), experiment.on_photographs().idxmin()
+    _, lines = experiment.orders(finals, experiment.finals("one"))
+    found = {name: tuple(firsts) for name, _, _, *firsts in lines}
+    name = experiment.NAMES
+    assert found["own rates: tune and open"] == (name[tune], name[best])
+    assert found["own rates: EER and TAR@1e-3"] == (name[best], name[strict])
+    assert found["own rates, and photographs"][1] == name[photographs]
+
+
+def test_nothing_is_cut_off_in_the_forest_of_five_seeds():
+    d = experiment.differences(experiment.finals())
+    found, axis = experiment.judged(d), experiment.forest(d).axes[0]
+    low, high = axis.get_xlim()
+    assert low < (found["mean"] - found["wide"]).min()
+    assert high > (found["mean"] + found["wide"]).max()
+
+
 def test_the_claims_are_counted_once_their_page_is_there(tmp_path, monkeypatch):
     (tmp_path / "en").mkdir()
     monkeypatch.setattr(lesson, "course_folder", lambda: tmp_path)
