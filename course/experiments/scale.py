@@ -434,7 +434,7 @@ def draw_gaps(table: pd.DataFrame) -> Figure:
     """EER of each arm less that with all classes, seed by seed."""
     found, shades = {}, []
     for scale in SCALES:
-        for arm in ("sampled", "corrected", "own lots", "lowered"):
+        for arm in ("lowered", "own lots", "sampled", "corrected"):
             found[f"s = {scale}, {NAMES[arm]}"] = less_full(table, arm, scale)
             shades.append(figures.ORANGE if scale == 8 else figures.BLUE)
     fig = lesson.dots(found, "EER less that with all classes, points; dashed: the limit", shades=shades)

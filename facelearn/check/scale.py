@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -82,11 +83,37 @@ def _keeps_no_tiles(function: Callable[..., Any]) -> Text | None:
 
     function(stream())
     if alive[0] <= 3:
-        return None
+        return _keeps_no_copies(function)
     return Text(
         "the values are right, but {count} tiles are kept at once; each may be looked at once and then be forgotten",
         "数值正确，但同时留着 {count} 块；每块只能看一遍，看完就该放掉",
     ).format(count=alive[0])
+
+
+def _numbers_alive() -> int:
+    """How many numbers all tensors hold that Python knows of."""
+    gc.collect()
+    return sum(one.numel() for one in gc.get_objects() if issubclass(type(one), Tensor))
+
+
+def _keeps_no_copies(function: Callable[..., Any]) -> Text | None:
+    """What is kept must not grow with the tiles: copies in a list, or a matrix that gets longer."""
+    generator, held = torch.Generator().manual_seed(1), []
+
+    def stream() -> Iterator[tuple[Tensor, Tensor]]:
+        for k in range(48):
+            yield torch.randn(4, 5, generator=generator), torch.randn(5, 3, generator=generator)
+            if k in (11, 46):
+                held.append(_numbers_alive())
+
+    function(stream())
+    grown = held[1] - held[0]
+    if grown < 35 * 4 * 5 // 2:  # half of the logits that came in between
+        return None
+    return Text(
+        "the values are right, but from the 12th tile to the 47th {grown} numbers more are kept: copies of the tiles",
+        "数值正确，但从第 12 块到第 47 块，多留了 {grown} 个数：留着各块的副本",
+    ).format(grown=grown)
 
 
 ex1 = Exercise(
@@ -129,20 +156,28 @@ ex1 = Exercise(
 
 
 class Wire:
-    """What ranks can say to each other: vectors (B,), of which all get the largest or the total. It counts them."""
+    """What ranks can say to each other: vectors (B,), of which all get the largest or the total. It counts them.
 
-    def __init__(self) -> None:
+    touched   the number of an exchange whose answer is falsified, by 1
+    """
+
+    def __init__(self, touched: int | None = None) -> None:
         self.sent: list[tuple[int, ...]] = []
-        self.maxima = 0
+        self.calls: list[str] = []
+        self.touched = touched
+
+    def _answered(self, kind: str, messages: list[Tensor]) -> Tensor:
+        self.calls.append(kind)
+        self.sent += [tuple(one.shape) for one in messages]
+        stacked = torch.stack(list(messages))
+        answer = stacked.amax(0) if kind == "largest" else stacked.sum(0)
+        return answer + 1 if len(self.calls) - 1 == self.touched else answer
 
     def largest(self, messages: list[Tensor]) -> Tensor:
-        self.maxima += 1
-        self.sent += [tuple(one.shape) for one in messages]
-        return torch.stack(list(messages)).amax(0)
+        return self._answered("largest", messages)
 
     def total(self, messages: list[Tensor]) -> Tensor:
-        self.sent += [tuple(one.shape) for one in messages]
-        return torch.stack(list(messages)).sum(0)
+        return self._answered("total", messages)
 
     def __repr__(self) -> str:
         return "wire"
@@ -197,15 +232,14 @@ def _four(generator: torch.Generator) -> Iterator[Case]:
 
 
 def _by_wire(function: Callable[..., Any]) -> Text | None:
-    (case,) = list(_four(torch.Generator().manual_seed(2)))[:1]
-    shards, places, wire = case.args
-    function(shards, places, wire)
+    shards, places, wire = next(_four(torch.Generator().manual_seed(2))).args
+    found = function(shards, places, wire)
     if not wire.sent:
         return Text(
             "the loss is right, but nothing went over the wire: no rank sees the logits of another",
             "损失正确，但没有用到 wire：任何进程都看不到别的进程的 logit",
         )
-    if not wire.maxima:
+    if "largest" not in wire.calls:
         return Text(
             "the common maximum was read off the other ranks; it must go over the wire, too",
             "公共的最大值是直接从别的进程上读来的；它也必须经过 wire",
@@ -214,6 +248,19 @@ def _by_wire(function: Callable[..., Any]) -> Text | None:
         return Text(
             "only vectors (B,) may go over the wire; yours have other shapes",
             "wire 上只能传形状为 (B,) 的向量；你传了别的形状",
+        )
+    if "total" not in wire.calls or len(wire.calls) < 3:
+        return Text(
+            "exchanges over the wire: {n}; maximum, sum and target must each travel",
+            "wire 只用了 {n} 次；最大值、和、目标都必须经过它",
+        ).format(n=len(wire.calls))
+    used = 0  # a common maximum drops out of the answer; a sum and a target do not
+    for turn in range(len(wire.calls)):
+        used += not torch.allclose(function(shards, places, Wire(turn)), found, rtol=1e-6)
+    if used < 2:
+        return Text(
+            "the answer does not hang on what came over the wire: sum and target must be taken from there",
+            "答案与 wire 传来的内容无关：和与目标都必须取自 wire 传来的结果",
         )
     return None
 

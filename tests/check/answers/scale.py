@@ -26,6 +26,18 @@ def all_at_once(tiles):
     return z.logsumexp(1), z.softmax(1) @ rows
 
 
+def copies_in_a_list(tiles):
+    return all_at_once((z.clone(), rows.clone()) for z, rows in tiles)
+
+
+def grown_matrix(tiles):
+    whole = vectors = None
+    for z, rows in tiles:
+        whole = z.clone() if whole is None else torch.cat([whole, z], 1)
+        vectors = rows.clone() if vectors is None else torch.cat([vectors, rows])
+    return whole.logsumexp(1), whole.softmax(1) @ vectors
+
+
 def plain_sums(tiles):
     total = mean = 0
     for z, rows in tiles:
@@ -97,6 +109,41 @@ def maximum_by_hand(shards, places, wire):
     return top + wire.total([(z - top[:, None]).exp().sum(1) for z in shards]).log() - own
 
 
+def own_target(shards, places):
+    """Read off all ranks at once."""
+    return sum(
+        z.gather(1, p.clamp(min=0)[:, None])[:, 0].where(p >= 0, 0.0) for z, p in zip(shards, places, strict=True)
+    )
+
+
+def maximum_alone(shards, places, wire):
+    top = wire.largest([z.amax(1) for z in shards])
+    total = sum((z - top[:, None]).exp().sum(1) for z in shards)
+    return top + total.log() - own_target(shards, places)
+
+
+def target_by_hand(shards, places, wire):
+    top = wire.largest([z.amax(1) for z in shards])
+    total = wire.total([(z - top[:, None]).exp().sum(1) for z in shards])
+    return top + total.log() - own_target(shards, places)
+
+
+def target_by_hand_and_idle(shards, places, wire):
+    wire.total([z[:, 0] for z in shards])
+    return target_by_hand(shards, places, wire)
+
+
+def joined_and_idle(shards, places, wire):
+    wire.largest([z.amax(1) for z in shards])
+    return joined(shards, places, wire)
+
+
+def joined_and_thrice_idle(shards, places, wire):
+    wire.total([z[:, 0] for z in shards])
+    wire.total([z[:, 0] for z in shards])
+    return joined_and_idle(shards, places, wire)
+
+
 def no_maximum(shards, places, wire):
     own = wire.total(
         [z.gather(1, p.clamp(min=0)[:, None])[:, 0] * (p >= 0) for z, p in zip(shards, places, strict=True)]
@@ -157,6 +204,8 @@ RIGHT = {"ex1": [by_merging], "ex2": [with_largest], "ex3": [by_permutation, by_
 WRONG = {
     "ex1": [
         (all_at_once, "tiles are kept at once"),
+        (copies_in_a_list, "copies of the tiles"),
+        (grown_matrix, "copies of the tiles"),
         (plain_sums, "inf"),
         (careless, "nan"),
         (from_zero, "minus some hundreds"),
@@ -167,6 +216,11 @@ WRONG = {
         (joined, "nothing went over the wire"),
         (maximum_by_hand, "must go over the wire, too"),
         (whole_logits, "only vectors"),
+        (maximum_alone, "wire: 1; maximum, sum and target"),
+        (target_by_hand, "wire: 2; maximum"),
+        (target_by_hand_and_idle, "does not hang on"),
+        (joined_and_idle, "wire: 1;"),
+        (joined_and_thrice_idle, "does not hang on"),
         (no_maximum, "inf"),
         (lambda shards, places, wire: with_largest(shards, places, wire).mean(), "a mean or a sum too many"),
     ],
