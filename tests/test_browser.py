@@ -162,6 +162,37 @@ def test_chapter_12_runs_in_the_browser(lab, browser, language):
     assert requested_hosts(browser) <= {"127.0.0.1"}, "a request left the machine"
 
 
+FOLLOWED = """
+const [path, place] = arguments;
+const app = window.jupyterapp;
+await app.restored;
+const panel = await app.commands.execute('docmanager:open', {path, factory: 'Notebook'});
+await panel.context.ready;
+app.shell.activateById(panel.id);
+const until = async found => {
+  for (let i = 0; i < 600 && !found(); i++) await new Promise(resume => setTimeout(resume, 200));
+};
+const link = () => panel.node.querySelector(`a[href="#${place}"]`);
+const target = () => panel.node.querySelector(`[data-jupyter-id="${place}"]`);
+const shown = () => {
+  const [box, page] = [target(), panel.content.node].map(node => node.getBoundingClientRect());
+  return box.top >= page.top - 5 && box.top < page.bottom;
+};
+await until(() => link() && target());  // cells are drawn one after the other
+const before = shown();
+link().click();
+await until(shown);
+done({before, after: shown()});
+"""
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_the_table_of_the_toolkit_leads_to_its_sections(lab, browser, language):
+    browser.get(f"{lab}/lab?token={TOKEN}&reset")
+    WebDriverWait(browser, 90).until(lambda b: b.execute_script("return Boolean(window.jupyterapp)"))
+    assert run_async(browser, FOLLOWED, f"{language}/A_toolkit.ipynb", "tool-7") == {"before": False, "after": True}
+
+
 PROBE = """\
 from facelearn import check
 from torch.nn.functional import one_hot

@@ -55,6 +55,7 @@ CODE_SPAN = re.compile(r"(?<!`)(`+)(?!`)(.+?)(?<!`)\1(?!`)", re.S)
 DISPLAY = re.compile(r"\$\$(.+?)\$\$", re.S)
 INLINE = re.compile(r"(?<![\\$])\$(?!\$)([^$\n]+?)(?<!\\)\$(?!\$)")
 IMAGE = re.compile(r"!\[([^\]]*)\]\(([^)\s]+)[^)]*\)")
+PLACE = re.compile(r'^<a id="([\w-]+)"></a>$', re.M)  # to link to; JupyterLab finds only ASCII names of headings
 LINK = re.compile(r"(?<!!)\[([^\[\]]*)\]\(([^)\s]+)[^)]*\)")
 ATTRIBUTE = re.compile(r"""\b(?:src|href)=["']([^"']+)["']""")
 CITATION = re.compile(r"references\.md#([\w-]+)")
@@ -114,7 +115,8 @@ class Cell:
 
     @property
     def first_line(self) -> str:
-        return next((line.strip() for line in self.source.splitlines() if line.strip()), "")[:70]
+        lines = PLACE.sub("", self.source).splitlines()
+        return next((line.strip() for line in lines if line.strip()), "")[:70]
 
     @property
     def where(self) -> str:

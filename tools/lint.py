@@ -100,7 +100,7 @@ def sections(chapter: Chapter) -> Problems:
         yield 0, f"sections: missing {missing}, not canonical {other}" + ("" if missing or other else ", or order")
     for cell in chapter.prose:
         starts = [text for level, text in chapters.headings(cell.source) if level <= 2]
-        if len(starts) > 1 or (starts and not re.match(r"##? ", cell.source.lstrip())):
+        if len(starts) > 1 or (starts and not re.match(r"##? ", chapters.PLACE.sub("", cell.source).lstrip())):
             yield cell.index, f"section {starts[-1]!r} must begin its own cell"
     for name, limits in SECTIONS.items():
         cells = chapter.section(name)
@@ -343,7 +343,9 @@ def _broken(page: Page, target: str, keys: dict[str, dict[str, str]]) -> Iterato
         yield "link to the .ipynb, which is what a reader opens"
     elif fragment:
         source = file.with_suffix(".md") if file.suffix == ".ipynb" else file
-        known = {anchor(text) for c in chapters.read(source) for _, text in chapters.headings(c.source)}
+        texts = [cell.source for cell in chapters.read(source)]
+        known = {anchor(heading) for text in texts for _, heading in chapters.headings(text)}
+        known |= {place for text in texts for place in chapters.PLACE.findall(text)}
         if fragment.lower() not in known:
             yield "no such heading"
 

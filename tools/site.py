@@ -74,8 +74,9 @@ def gather(language: str, source: Path) -> None:
 def for_the_site(text: str, language: str) -> str:
     """Markdown with what only the site does otherwise: pictures lie beside the page, an explorer is shown in it.
 
-    Tables of results are linked where the repository is.
+    Tables of results are linked where the repository is; a place to link to is one that Sphinx knows.
     """
+    text = chapters.PLACE.sub(r"(\1)=", text)
     text = text.replace("](../results/", f"]({site_pages.on_github('course/results/')}")
     frame = rf'<iframe class="explorer" src="_static/\2?lang={language}" title="\1"></iframe>'
     return EXPLORER.sub(frame, SWITCH.sub("", text.replace("](../assets/", "](assets/")))

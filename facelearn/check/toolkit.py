@@ -43,6 +43,27 @@ def _turned(generator: torch.Generator) -> Iterator[Case]:
     yield Case(x, w, name=Text("rows along w and opposite to it", "有的行与 w 同向，有的反向"))
 
 
+def _near_the_tip(function: Callable[..., Any]) -> Text | None:
+    """Along w rounding errors must not be blown up; close to it the gradient is still wanted."""
+    generator = torch.Generator().manual_seed(1)
+    w, side = torch.randn(2, 64, generator=generator, dtype=torch.float64)
+    factors = torch.tensor([0.7, 1.0, 1.7, 3.0, -0.7, -1.0, -1.7, -3.0]).double()
+    along = function(factors[:, None] * w, w)
+    if not along.abs().max() < 1e-6:
+        return Text(
+            "rows along a random w: a rounding error is left of the tangential part, and blown up; cut it to 0",
+            "与随机的 w 同向的行：切向部分只剩舍入误差，却被放大了；应截成 0",
+        )
+    aim, across = F.normalize(w, dim=0), F.normalize(side - (side @ w) / (w @ w) * w, dim=0)
+    turned = torch.stack([math.cos(t) * aim + math.sin(t) * across for t in (1e-7, math.pi - 1e-7)])
+    if not (function(turned, w).norm(dim=1) - 1).abs().max() < 1e-6:
+        return Text(
+            "1e-7 rad from w the length is wrong: is the row cut to 0 too early, or has 1 - c² no digits left?",
+            "与 w 的夹角为 1e-7（弧度）时，长度不对：是过早截成了 0，还是 1 - c² 已没有有效数字？",
+        )
+    return None
+
+
 def _by_hand(function: Callable[..., Any]) -> Text | None:
     x, w = torch.tensor([[3.0, 1.0]]).double(), torch.tensor([1.0, 2.0]).double()
     if not by_autograd(function, x, w):
@@ -91,7 +112,7 @@ ex1 = Exercise(
             ),
         }.items()
     ],
-    rules=[_by_hand],
+    rules=[_by_hand, _near_the_tip],
     rtol=1e-7,
 )
 
@@ -112,8 +133,10 @@ def _log_unsure(logits: Tensor, labels: Tensor, slip: str = "") -> Tensor:
     if slip == "log":
         return (1 - log_p.exp()).log()
     found = rivals - logits.logsumexp(1)
-    if slip == "hole":
-        return logits.scatter(1, own, 0.0).logsumexp(1) - logits.logsumexp(1)
+    if slip in ("hole", "low"):
+        return logits.scatter(1, own, 0.0 if slip == "hole" else -1e4).logsumexp(1) - logits.logsumexp(1)
+    if slip == "underflow":
+        return logits.softmax(1).scatter(1, own, 0.0).sum(1).log()
     return {"sign": -found, "no log": found.exp()}.get(slip, found)
 
 
@@ -125,9 +148,9 @@ def _sure(generator: torch.Generator) -> Iterator[Case]:
     yield Case(
         torch.tensor([[2.0, 2.0]]).double(), torch.tensor([1]), name=Text("two equal logits", "两个相等的 logit")
     )
-    z = torch.tensor([[60.0, 1.0, 2.0], [0.0, 800.0, 0.0], [1e4, 0.0, -1e4]]).double()
-    yield Case(z, torch.tensor([0, 1, 0]), name=Text("very sure and right", "很有把握，而且正确"))
-    yield Case(z, torch.tensor([1, 0, 2]), name=Text("very sure and wrong", "很有把握，但是错的"))
+    z = torch.tensor([[60.0, 1.0, 2.0], [0.0, 800.0, 0.0], [1e4, 0.0, -1e4], [1e4, -1e4, -1e4]]).double()
+    yield Case(z, torch.tensor([0, 1, 0, 0]), name=Text("very sure and right", "很有把握，而且正确"))
+    yield Case(z, torch.tensor([1, 0, 2, 2]), name=Text("very sure and wrong", "很有把握，但是错的"))
 
 
 _ROUNDED = Text(
@@ -155,21 +178,29 @@ ex2 = Exercise(
                 "a logit of 0 in the place of the own class still adds e^0 = 1: it must be -inf",
                 "自己的类的 logit 换成 0，仍会加上 e^0 = 1：应换成 -inf",
             ),
+            "low": Text(
+                "a logit of -10,000 in the place of the own class counts where the others are as low: it must be -inf",
+                "自己的类的 logit 换成 -10,000，其余各类也这么低时仍会算进去：应换成 -inf",
+            ),
+            "underflow": Text(
+                "the probabilities of the other classes have underflowed to 0: stay with logarithms, by log-sum-exp",
+                "其余各类的概率已下溢成 0：留在对数里，用 log-sum-exp",
+            ),
         }.items()
     ],
     rtol=1e-12,
     atol=1e-10,
 )
 
-# ---- ex3: the smallest step to the right side -----------------------------------------------------------------------
+# ---- ex3: the nearest point on the right side -----------------------------------------------------------------------
 
 
-def _smallest_step(x: Tensor, w: Tensor, m: float, slip: str = "") -> Tensor:
+def _nearest_point(x: Tensor, w: Tensor, m: float, slip: str = "") -> Tensor:
     """(B, d), (d), a number -> (B, d)"""
-    short = m - x @ w
+    short = m - x @ (w / w.norm() if slip == "half unit" else w)
     if slip != "all":
         short = short.clamp(max=0) if slip == "others" else short.clamp(min=0)
-    length = {"no length": 1.0, "once": w.norm()}.get(slip, w @ w)
+    length = {"no length": 1.0, "once": w.norm(), "half unit": w.norm()}.get(slip, w @ w)
     step = (short / length)[:, None] * w
     return step if slip == "step" else x - step if slip == "sign" else x + step
 
@@ -187,10 +218,10 @@ def _samples(generator: torch.Generator) -> Iterator[Case]:
 
 ex3 = Exercise(
     "ex3",
-    _smallest_step,
+    _nearest_point,
     _samples,
     mistakes=[
-        Mistake(lambda x, w, m, slip=slip: _smallest_step(x, w, m, slip), text)
+        Mistake(lambda x, w, m, slip=slip: _nearest_point(x, w, m, slip), text)
         for slip, text in {
             "all": Text(
                 "a sample that is on the right side already is moved back to the border: there μ = 0",
@@ -205,6 +236,10 @@ ex3 = Exercise(
             ),
             "once": Text(
                 "divided by ‖w‖ once; μ w raises w · x by μ ‖w‖²", "只除了一次 ‖w‖；走 μ w，w · x 增加 μ ‖w‖²"
+            ),
+            "half unit": Text(
+                "w has been divided by its length, m has not: both sides of w · x ≥ m have to be",
+                "w 除以了长度，m 也要除",
             ),
             "sign": Text("it moves away from the right side", "移动的方向反了，离要求更远"),
             "step": Text("this is the step; the point is asked for, x + μ w", "这是位移；要的是新的点 x + μ w"),
@@ -222,8 +257,15 @@ def _cap(angle: float, power: float) -> float:
     return float(betainc((power + 1) / 2, 0.5, math.sin(angle) ** 2)) / 2
 
 
+def _on_the_grid(angle: float, d: int) -> float:
+    """The same by the grid that the page draws with: the cap ends at its last place before `angle`."""
+    theta = torch.linspace(0, math.pi, 20_001).double()
+    density, near = theta.sin() ** (d - 2), theta <= angle
+    return float(torch.trapezoid(density[near], theta[near]) / torch.trapezoid(density, theta))
+
+
 def _crowd(angle: float, d: int, slip: str = "") -> float:
-    cap = _cap(angle, d - 1 if slip == "power" else d - 2)
+    cap = _on_the_grid(angle, d) if slip == "grid" else _cap(angle, d - 1 if slip == "power" else d - 2)
     if slip == "bound":
         cap = math.sin(angle) ** (d - 1) / 2
     pairs = {"ordered": 1.0}.get(slip, 2.0) / cap  # N (N - 1)
@@ -267,6 +309,10 @@ ex4 = Exercise(
                 "½ sin^(d-1) is only a bound for the cap; its share is an integral",
                 "½ sin^(d-1) 只是球冠的上界；它的份额要用积分算",
             ),
+            "grid": Text(
+                "nearly: the border of the cap lies between two places of the grid, and a strip of the cap is missing",
+                "差一点点：球冠的边缘没有落在格点上，少算了一条边；给球冠单独取一组格点",
+            ),
         }.items()
     ],
     rtol=1e-3,
@@ -275,12 +321,19 @@ ex4 = Exercise(
 
 # ---- ex5: a bootstrap without drawing -------------------------------------------------------------------------------
 
+_FOR_OTHERS = Text(
+    "this is s / √n with the divisor n - 1, an estimate for other data; in a bootstrap the values are the world",
+    "这是用除数 n - 1 的 s / √n，是对外面世界的估计；在自助法里，这些数就是全部世界",
+)
+
 
 def _endless(values: Tensor, slip: str = "") -> Tensor:
     own = values.std(correction=0)  # of one draw
     if slip == "estimate":
         own = values.std() if len(values) > 1 else own
     n = len(values)
+    if slip == "unguarded":  # nan for one value, without the warning of values.std()
+        own = ((values - values.mean()).square().sum() / (n - 1)).sqrt()
     return {"one draw": own, "variance": own.square() / n, "n": own / n}.get(slip, own / math.sqrt(n))
 
 
@@ -298,11 +351,8 @@ ex5 = Exercise(
     mistakes=[
         Mistake(lambda values, slip=slip: _endless(values, slip), text)
         for slip, text in {
-            "estimate": Text(
-                "this is s / √n with the divisor n - 1, an estimate for other data; in a bootstrap the values are the"
-                " world",
-                "这是用除数 n - 1 的 s / √n，是对外面世界的估计；在自助法里，这些数就是全部世界",
-            ),
+            "estimate": _FOR_OTHERS,
+            "unguarded": _FOR_OTHERS,
             "one draw": Text(
                 "this is the scatter of one draw; the mean of n draws scatters less",
                 "这是抽一次的散布；n 次的平均散布更小",

@@ -494,6 +494,7 @@ def test_ordinary_slashes(project, text):
         ("[x](nowhere.md)", "no such file"),
         ("[x](notation.md#nothing)", "no such heading"),
         ("[x](#nothing)", "no such heading"),
+        ('[x](#nothing)\n\n<a id="something"></a>\n\n# Some thing', "no such heading"),
         ("[x](12_arcface.md)", "link to the .ipynb"),
         ("[x](../../../other/x.md)", "leaves the repository"),
         ("[x](references.md#nobody1999)", "no such key"),
@@ -512,6 +513,7 @@ def test_broken_links(project, text, message):
     [
         "[x](12_arcface.ipynb#numerical-traps)",
         "# From scratch\n\n[x](#from-scratch)",
+        '[x](#place-1)\n\n<a id="place-1"></a>\n\n# From scratch',
         "[x](12_arcface.ipynb#against-facelearn)",
         "[x](notation.md)",
     ],
