@@ -419,6 +419,7 @@ def test_the_tree_holds_what_it_says_and_its_start_page_names_it(small):
     assert "results/a.partial.jsonl" not in found
     page = (tree / "README.md").read_text()
     assert "- [03 Title](zh/03_softmax.ipynb)" in page
+    assert "几个函数要写（多为三个，附录五个）" in page
     assert "https://github.com/facelearn/facelearn" in page
 
 
