@@ -129,7 +129,7 @@ WORDS: dict[str, dict[str, Any]] = {
         "lfw": "| | measure | comparison and difference, 95 % interval | p after Holm | |",
         "better": "better", "worse": "worse", "practically no difference": "practically no difference", "open": "open",
         "gain of the norm": "gain of the norm, % of the EER",
-        "cosface at circle's contact": "CosFace at the point of contact",
+        "net": " (the net)", "cosface at circle's contact": "CosFace at the point of contact",
         "list": ", ", "colon": ": ", "claim": "{} ({})", "seeds": "{} new",
         "names": {},
     },
@@ -152,7 +152,7 @@ WORDS: dict[str, dict[str, Any]] = {
         "lfw": "| | 指标 | 比较与差值，95% 区间 | Holm 校正后的 p | |",
         "better": "更好", "worse": "更差", "practically no difference": "实际上没有差别", "open": "未定",
         "gain of the norm": "范数的收益，EER 的 %",
-        "cosface at circle's contact": "切点处的 CosFace",
+        "net": "（网络）", "cosface at circle's contact": "切点处的 CosFace",
         "list": "、", "colon": "：", "claim": "{}（{}）", "seeds": "新 {} 个",
         "names": NAMES_ZH,
     },
@@ -372,13 +372,16 @@ def photographs(course: Path, language: str) -> str:
     from facelearn.figures import NAMES as figure_names
 
     words, rows = WORDS[language], []
-    table = pd.read_csv(course / "results" / "real_faces_claims.csv", dtype={"chapter": str, "settings_hash": str})
+    kinds, texts = ("", "net_"), {"chapter": str, "settings_hash": str}
+    tables = {kind: pd.read_csv(course / "results" / f"real_faces_{kind}claims.csv", dtype=texts) for kind in kinds}
+    table = pd.concat(one.assign(kind=kind) for kind, one in tables.items()).sort_values("chapter", kind="stable")
     there = {name[:2]: name for name in chapters.names(course)}
     for row in table[table["measure"] != "TAR@1e-3"].to_dict("records"):
         number_ = f"{int(row['chapter']):02d}"
         label = f"[{number_}]({there[number_]}.ipynb)" if number_ in there else number_
         span = f"{number(row['effect'], 2)} [{number(row['low'], 2)}, {number(row['high'], 2)}]"
         name = " − ".join(words.get(one) or figure_names.get(one, one) for one in row["comparison"].split(" - "))
+        name += words["net"] * (row["kind"] == "net_")
         measure, verdict = (words.get(row[column], row[column]) for column in ("measure", "verdict"))
         rows.append(
             [

@@ -57,6 +57,7 @@ WORDS = {
         "claims": "| chapter | difference | EER, points | | TAR@1e-3, points | |",
         "norms": "| | gain of the norm, % of the EER | |",
         "searched": "| loss | settings | rate | EER, search | EER | ± seeds | TAR@1e-3 | gain of the norm, % of EER |",
+        "tried": "| loss | settings | rate | EER, search | EER | TAR@1e-3 |",
         TANGENT: "CosFace, touching Circle",
         "better": "better", "worse": "worse", "practically no difference": "no difference", "open": "open",
         "none": "Nothing is finished yet.",
@@ -87,6 +88,7 @@ WORDS = {
         "claims": "| 章 | 差值 | EER，百分点 | | TAR@1e-3，百分点 | |",
         "norms": "| | 模长的收益，占 EER 的 % | |",
         "searched": "| 损失 | 设置 | 学习率 | 搜索时的 EER | EER | 种子间标准差 | TAR@1e-3 | 模长的收益，占 EER 的 % |",
+        "tried": "| 损失 | 设置 | 学习率 | 搜索时的 EER | EER | TAR@1e-3 |",
         TANGENT: "与 Circle 相切的 CosFace",
         "better": "更好", "worse": "更差", "practically no difference": "无差别", "open": "未定",
         "none": "尚无完成的结果。",
@@ -213,6 +215,17 @@ def searched(search: pd.DataFrame, measured: pd.DataFrame, words: dict[str, str]
     return _table(words["searched"], lines) if lines else words["none"]
 
 
+def tried(search: pd.DataFrame, measured: pd.DataFrame, words: dict[str, str]) -> str:
+    """Every setting of the search, and what the chosen ones reached on other people."""
+    means = measured.groupby("loss")[["EER", "TAR@1e-3"]].mean()
+    lines = []
+    for row in search.itertuples():
+        _, _, given = str(row.words).partition(":")
+        reached = [f"{means['EER'][row.loss]:.2f}", f"{means['TAR@1e-3'][row.loss]:.1f}"] if row.chosen else ["", ""]
+        lines.append([_compared(str(row.loss), words), f"`{given}`", f"{row.lr:g}", f"{row.eer:.2f}", *reached])
+    return _table(words["tried"], lines) if lines else words["none"]
+
+
 def _compared(comparison: str, words: dict[str, str]) -> str:
     return " − ".join(words.get(loss) or ASKED[loss] for loss in comparison.split(" - "))
 
@@ -226,11 +239,11 @@ def render(page: str, results: Path, language: str) -> str:
     words = WORDS[language]
     means = summary(pd.read_csv(results / "real_faces.csv", dtype={"rotation": str}))
     tests = pd.read_csv(results / "real_faces_tests.csv")
-    claims, search, measured = (
-        pd.read_csv(results / f"real_faces_claims{name}.csv") for name in ("", "_search", "_losses")
-    )
+    claims, search, measured = _asked(results, "real_faces_claims")
+    net_claims, net_search, net_measured = _asked(results, "real_faces_net_claims")
     sections = {
         "claims": asked(claims, words), "norms": norms(claims, words), "searched": searched(search, measured, words),
+        "of_the_net": asked(net_claims, words), "net_tried": tried(net_search, net_measured, words),
         "count": count(means, words), "classical": classical(means, words),
         "overview": overview(means, words), "nets": nets(means, words),
         "tests": differences(tests, words), "orl": orl(means, words), "seconds": seconds(means, words),
@@ -240,6 +253,11 @@ def render(page: str, results: Path, language: str) -> str:
             f"{language}/real_faces.md: sections: found amiss {', '.join(sorted(wrong))}, expected {[*sections]}"
         )
     return MARKED.sub(lambda match: f"{match[1]}\n{sections[match[2]]}\n\n{match[3]}", page)
+
+
+def _asked(results: Path, name: str) -> tuple[pd.DataFrame, ...]:
+    """Comparisons, what was tried, and each training's numbers."""
+    return tuple(pd.read_csv(results / f"{name}{part}.csv") for part in ("", "_search", "_losses"))
 
 
 def _pct(share: float, digits: int = 2) -> str:

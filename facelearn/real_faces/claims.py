@@ -130,6 +130,9 @@ class Setting(NamedTuple):
 class Work:
     """Trainings, each kept in `run/claims` as the embeddings of the images that its rotation tests."""
 
+    trains = "a matrix on LBP"
+    asks: tuple[str, ...] = ("12", "14", "15", "18", "21")  # the chapters whose questions are answered
+
     def __init__(self, run: str | os.PathLike[str], faces: Faces, plan: Plan) -> None:
         self.folder, self.faces, self.plan = Path(run), faces, plan
         (self.folder / "claims").mkdir(parents=True, exist_ok=True)
@@ -155,11 +158,11 @@ class Work:
 
     def file(self, setting: Setting, held_out: int, seed: int) -> Path:
         """Named by all that decides its content: of another plan or of other faces nothing is taken."""
-        key = [*self.key(setting)[:3], held_out, seed, *setting]
-        return self.folder / "claims" / f"{_short(key)}.npy"
+        return self.folder / "claims" / f"{_short([*self.basis(), held_out, seed, *setting])}.npy"
 
-    def key(self, setting: Setting) -> list[Any]:
-        return [self._faces, self.plan.steps, self.plan.dimensions, *setting]
+    def basis(self) -> list[Any]:
+        """What all trainings have in common."""
+        return [self._faces, self.plan.steps, self.plan.dimensions]
 
     def trained(self, setting: Setting, held_out: int, seed: int) -> Array:
         """Embeddings of the images that the rotation tests, (n, 128)."""
@@ -340,7 +343,7 @@ def questions(first: str, losses: Sequence[str]) -> list[Question]:
 def seen(work: Work, setting: Setting) -> dict[str, Seen]:
     """All measures of one loss, by name; kept, since people are drawn many times."""
     plan = work.plan
-    key = [work.key(setting), plan.measured_on, plan.seeds, plan.resamples]
+    key = [[*work.basis(), *setting], plan.measured_on, plan.seeds, plan.resamples]
     path = work.folder / "claims" / f"seen_{_short(key)}.npy"
     if not path.exists():
         cells = [[_rates(work, setting, k, seed) for seed in plan.seeds] for k in plan.measured_on]
@@ -366,13 +369,13 @@ def drawn(rng: np.random.Generator, people: int) -> Array:
     return np.bincount(rng.integers(people, size=people), minlength=people)
 
 
-def compared(measured: dict[str, dict[str, Seen]], first: str, plan: Plan, date: str) -> pd.DataFrame:
+def compared(measured: dict[str, dict[str, Seen]], first: str, work: Work, date: str) -> pd.DataFrame:
     """A row for each comparison and measure whose losses are there."""
-    made = []
+    made, plan = [], work.plan
     places = ", ".join(str(k + 1) for k in plan.measured_on)
     for question in questions(first, [loss for loss in measured if loss != TANGENT]):
         rows = []
-        for a, b in question.pairs:
+        for a, b in question.pairs if question.chapter in work.asks else ():
             if a not in measured or (b is not None and b not in measured):
                 continue
             for measure in question.measures:
@@ -385,7 +388,7 @@ def compared(measured: dict[str, dict[str, Seen]], first: str, plan: Plan, date:
                 "effect": found.value, "low": found.low, "high": found.high, "p": found.p, "p_holm": float(p),
                 "bound": BOUNDS[measure], "verdict": verdict(measure, found, float(p)),
                 "seeds": " ".join(map(str, plan.seeds)),
-                "where": f"LFW, rotations {places}, a matrix on LBP", "date": date, "settings_hash": plan.hash,
+                "where": f"LFW, rotations {places}, {work.trains}", "date": date, "settings_hash": plan.hash,
             })  # fmt: skip
     return pd.DataFrame(made)
 
@@ -405,11 +408,8 @@ def cells(work: Work) -> Iterator[tuple[str, tuple[Setting, int, int]]]:
                 yield f"{loss} rotation {held_out + 1} seed {seed}", (setting, held_out, seed)
 
 
-def ask(
-    run: str | os.PathLike[str], faces: Faces, plan: Plan | None = None, *, date: str = "", say: Any = print
-) -> Outcome:
+def ask(work: Work, *, date: str = "", say: Any = print) -> Outcome:
     """Train what is missing, and answer. `date` goes into the rows."""
-    work = Work(run, faces, plan or Plan())
     with threads(1):
         found = {}
         for loss in work.plan.grids:
@@ -435,7 +435,7 @@ def ask(
         for loss, numbers in measured.items()
         for r, held_out in enumerate(work.plan.measured_on) for s, seed in enumerate(work.plan.seeds)
     ]  # fmt: skip
-    return Outcome(pd.DataFrame(search), pd.DataFrame(rows), compared(measured, ranked, work.plan, date))
+    return Outcome(pd.DataFrame(search), pd.DataFrame(rows), compared(measured, ranked, work, date))
 
 
 def as_text(differences: pd.DataFrame) -> str:

@@ -1,5 +1,6 @@
 """The chapters' questions in miniature: rates computed twice, differences in worlds with a known answer, a run."""
 
+import dataclasses
 import os
 from pathlib import Path
 
@@ -9,9 +10,20 @@ import pytest
 
 pytest.importorskip("skimage", reason='needs scikit-image: pip install "facelearn[real]"')
 
-from facelearn.real_faces import claims, load
+from facelearn.real_faces import claims, claims_net, load
 from facelearn.real_faces.__main__ import main
-from facelearn.real_faces.claims import BOUNDS, GRIDS, TANGENT, Effect, Judged, Plan, Seen, Setting, effect, verdict
+from facelearn.real_faces.claims import (
+    BOUNDS,
+    GRIDS,
+    TANGENT,
+    Effect,
+    Judged,
+    Plan,
+    Seen,
+    Setting,
+    Work,
+    effect,
+)
 from facelearn.recipe import Recipe
 from facelearn.verification import all_pairs, evaluate_pairs
 from tests.real_faces.drawn import write_lfw
@@ -65,11 +77,11 @@ def world(gap: float, seed: int, spread: float = 0.1) -> tuple[Seen, Seen]:
 
 def test_a_world_where_the_claim_is_false_gets_another_verdict() -> None:
     better, none, worse = (effect(*world(gap, seed=3)) for gap in (-1.0, 0.0, 1.0))
-    assert [verdict("EER", found, found.p) for found in (better, worse)] == ["better", "worse"]
-    assert verdict("TAR@1e-3", better, better.p) == "worse"
-    assert verdict("EER", none, 1.0) == "practically no difference"
-    assert verdict("EER", Effect(-0.4, -0.9, 0.1, 0.2), 1.0) == "open"
-    assert verdict("EER", better, 0.06) == "open"  # after Holm it is not shown, and it is not small
+    assert [claims.verdict("EER", found, found.p) for found in (better, worse)] == ["better", "worse"]
+    assert claims.verdict("TAR@1e-3", better, better.p) == "worse"
+    assert claims.verdict("EER", none, 1.0) == "practically no difference"
+    assert claims.verdict("EER", Effect(-0.4, -0.9, 0.1, 0.2), 1.0) == "open"
+    assert claims.verdict("EER", better, 0.06) == "open"  # after Holm it is not shown, and it is not small
 
 
 def test_people_and_seeds_both_widen_the_interval() -> None:
@@ -101,13 +113,13 @@ def lfw(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def run(lfw: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")
-    claims.ask(folder, load(lfw), SMALL, say=lambda _: None)
+    claims.ask(Work(folder, load(lfw), SMALL), say=lambda _: None)
     return folder
 
 
 def test_a_run_answers_every_question_and_a_second_one_trains_nothing(run: Path, lfw: Path) -> None:
     before = {file: file.stat().st_mtime_ns for file in (run / "claims").iterdir()}
-    found = claims.ask(run, load(lfw), SMALL, date="today", say=lambda _: None)
+    found = claims.ask(Work(run, load(lfw), SMALL), date="today", say=lambda _: None)
     assert {file: file.stat().st_mtime_ns for file in (run / "claims").iterdir()} == before
     assert set(found.compared["chapter"]) == {"12", "14", "15", "18", "21"}
     assert (found.compared["settings_hash"] == SMALL.hash).all()
@@ -149,6 +161,23 @@ def test_command_writes_three_tables(
     assert "cosface - normface" in capsys.readouterr().out
     for name in ("", "_search", "_losses"):
         assert len(pd.read_csv(tmp_path / f"claims{name}.csv"))
+
+
+def test_the_net_answers_one_question(
+    lfw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = dataclasses.replace(claims_net.PLAN, steps=2, measured_on=(0, 2), resamples=3)
+    monkeypatch.setattr(claims_net, "PLAN", plan)
+    given = ["claims", "--net", "--folder", str(lfw), "--run", str(tmp_path), "--csv", str(tmp_path / "net.csv")]
+    assert main(given) == 0
+    assert "arcface - normface" in capsys.readouterr().out
+    asked, searched = (pd.read_csv(tmp_path / f"net{part}.csv") for part in ("", "_search"))
+    assert list(asked["measure"]) == ["EER", "TAR@1e-3"]
+    assert (asked["where"] == "LFW, rotations 1, 3, the page's net").all()
+    assert searched["loss"].value_counts().to_dict() == {"normface": 5, "arcface": 5}
+    faces, setting = load(lfw), Setting("normface:scale=8", 3e-3)
+    kinds = claims_net.NetWork(tmp_path, faces, plan), Work(tmp_path, faces, plan)
+    assert kinds[0].file(setting, 0, 5) != kinds[1].file(setting, 0, 5)
 
 
 @pytest.mark.skipif(not os.environ.get("FACELEARN_DATA"), reason="FACELEARN_DATA is not set: no photographs of LFW")

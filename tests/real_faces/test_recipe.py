@@ -122,11 +122,11 @@ def test_half_precision_is_for_processors_that_have_it(faces: torch.Tensor, monk
     maps, labels, found = face_views(faces), torch.arange(24) // 4, []
     for units in ({}, {"avx512_bf16": True}, {"amx_bf16": True}):
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda units=units: units, raising=False)
-        assert recipe.quick_in_bf16() == bool(units)
+        assert recipe.quick_in_bf16() == ("amx_bf16" in units)  # AVX-512 knows the format and is no quicker in it
         found.append(embed_faces(train(maps, labels, "arcface", seed=0, steps=2, width=2), maps)[0])
-    assert torch.equal(found[1], found[2])
-    assert not torch.equal(found[0], found[1])
-    torch.testing.assert_close(found[0], found[1], rtol=0.3, atol=0.3)
+    assert torch.equal(found[0], found[1])
+    assert not torch.equal(found[0], found[2])
+    torch.testing.assert_close(found[0], found[2], rtol=0.3, atol=0.3)
     monkeypatch.delattr(torch.cpu, "get_capabilities")
     assert not recipe.quick_in_bf16()
 
