@@ -219,10 +219,11 @@ def tried(search: pd.DataFrame, measured: pd.DataFrame, words: dict[str, str]) -
     """Every setting of the search, and what the chosen ones reached on other people."""
     means = measured.groupby("loss")[["EER", "TAR@1e-3"]].mean()
     lines = []
-    for row in search.itertuples():
-        _, _, given = str(row.words).partition(":")
-        reached = [f"{means['EER'][row.loss]:.2f}", f"{means['TAR@1e-3'][row.loss]:.1f}"] if row.chosen else ["", ""]
-        lines.append([_compared(str(row.loss), words), f"`{given}`", f"{row.lr:g}", f"{row.eer:.2f}", *reached])
+    for row in search.to_dict("records"):
+        _, _, given = row["words"].partition(":")
+        loss, chosen = row["loss"], row["chosen"]
+        reached = [f"{means['EER'][loss]:.2f}", f"{means['TAR@1e-3'][loss]:.1f}"] if chosen else ["", ""]
+        lines.append([_compared(loss, words), f"`{given}`", f"{row['lr']:g}", f"{row['eer']:.2f}", *reached])
     return _table(words["tried"], lines) if lines else words["none"]
 
 
