@@ -1,7 +1,7 @@
 """Draw the picture at the top of the README: `python tools/readme_picture.py` writes course/assets/readme.png.
 
 Faces of people who do not exist; the same handwritten digits under two losses (held-out samples, 2-D features, one
-seed: an illustration); the target logit of four losses.
+seed: an illustration); the target logit of four losses; chapter 21's forest plot, from its stored results.
 """
 
 from __future__ import annotations
@@ -25,8 +25,10 @@ from facelearn.losses.margin import cos_of_sum
 from facelearn.losses.sphereface import psi
 from facelearn.models import DigitNet
 from facelearn.training import embed, fit, seed_everything
+from tools.results import load
 
-TARGET = Path(__file__).resolve().parent.parent / "course" / "assets" / "readme.png"
+COURSE = Path(__file__).resolve().parent.parent / "course"
+TARGET = COURSE / "assets" / "readme.png"
 SEED = 2
 DIGIT_COLOURS = figures.CLASSES
 
@@ -88,15 +90,26 @@ def margins(ax: Axes) -> None:
     ax.legend(loc="lower left", frameon=False)
 
 
+def against_the_shipped(ax: Axes) -> None:
+    capstone = load(COURSE, "capstone")
+    capstone.forest(capstone.differences(capstone.finals()), ax)
+    ax.tick_params(axis="y", length=0)
+    ax.set_title("23 losses, five seeds: told apart, or the same?")
+
+
 def main() -> None:
     torch.set_num_threads(1)
     figures.use_style()
-    fig = plt.figure(figsize=(15, 4.6), layout="constrained")
-    left, middle, other, right = fig.subplots(1, 4, width_ratios=[0.82, 1, 1, 1.1])
-    faces(left)
-    petals(middle, Softmax(2, 10, bias=False), "softmax: petals", batchnorm=False)
-    petals(other, ArcFace(2, 10, scale=16.0, margin=0.3), "ArcFace: thin rays", batchnorm=True)
-    margins(right)
+    fig = plt.figure(figsize=(16, 5.4), layout="constrained")
+    axes = fig.subplot_mosaic(
+        [["faces", "softmax", "margins", "forest"], ["faces", "arcface", "margins", "forest"]],
+        width_ratios=[1.12, 0.75, 1.0, 1.25],
+    )
+    faces(axes["faces"])
+    petals(axes["softmax"], Softmax(2, 10, bias=False), "softmax: petals", batchnorm=False)
+    petals(axes["arcface"], ArcFace(2, 10, scale=16.0, margin=0.3), "ArcFace: thin rays", batchnorm=True)
+    margins(axes["margins"])
+    against_the_shipped(axes["forest"])
     write_whole(TARGET, figures.png(fig, limit=400_000))
     print(f"{TARGET.stat().st_size / 1000:.0f} kB  {TARGET.name}")
 
