@@ -24,14 +24,15 @@ $(V)/.installed: requirements.txt constraints.txt pyproject.toml
 	  { echo "facelearn needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) -V). Try: make PYTHON=python3.12 lab"; exit 1; }
 	@echo "Setting up $(V): a few minutes, once"
 	$(PYTHON) -m venv $(V)
-	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(PY) -m pip install --quiet --disable-pip-version-check --no-compile -r requirements.txt
+	-@$(PY) -m compileall -q -j $(JOBS) $(V)/lib >/dev/null  # pip would do it file by file on one core
 	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
 lint: setup           ## ruff, mypy, and the lints of the course
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
-	$(PY) -m mypy
+	$(PY) -m mypy --num-workers $(JOBS)
 	$(PY) tools/lint.py
 
 unit: setup           ## the tests alone

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.support.ui import WebDriverWait
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
@@ -45,3 +47,8 @@ def screen(browser: webdriver.Chrome, width: int, height: int) -> Iterator[None]
         yield
     finally:
         browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def wait(browser: webdriver.Chrome, condition: Callable[[webdriver.Chrome], Any], seconds: float = 60) -> None:
+    """Until the condition is true, asked twenty times a second; selenium's own half second adds up over many pages."""
+    WebDriverWait(browser, seconds, poll_frequency=0.05).until(condition)

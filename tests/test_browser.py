@@ -17,9 +17,8 @@ from pathlib import Path
 import nbformat
 import pytest
 from selenium import webdriver
-from selenium.webdriver.support.ui import WebDriverWait
 
-from tests.browsers import chromium, needs_chromium
+from tests.browsers import chromium, needs_chromium, wait
 
 ROOT = Path(__file__).resolve().parent.parent
 TOKEN = "facelearn"
@@ -150,7 +149,7 @@ def requested_hosts(browser: webdriver.Chrome) -> set[str]:
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_chapter_12_runs_in_the_browser(lab, browser, language):
     browser.get(f"{lab}/lab?token={TOKEN}&reset")
-    WebDriverWait(browser, 90).until(lambda b: b.execute_script("return Boolean(window.jupyterapp)"))
+    wait(browser, lambda b: b.execute_script("return Boolean(window.jupyterapp)"), 90)
     seen = run_async(browser, OPEN, f"{language}/12_arcface.ipynb")
     assert seen.get("thrown") is None, seen["thrown"]
     assert seen["errors"] == []
@@ -214,7 +213,7 @@ def test_checks_speak_the_language_of_the_folder_and_remember_a_pass(lab, browse
     nbformat.write(book, copy / "course" / language / "probe.ipynb")
     (home / "progress.json").unlink(missing_ok=True)
     browser.get(f"{lab}/lab?token={TOKEN}&reset")
-    WebDriverWait(browser, 90).until(lambda b: b.execute_script("return Boolean(window.jupyterapp)"))
+    wait(browser, lambda b: b.execute_script("return Boolean(window.jupyterapp)"), 90)
     seen = run_async(browser, OPEN, f"{language}/probe.ipynb")
     assert seen.get("thrown") is None, seen["thrown"]
     assert seen["errors"] == []

@@ -15,11 +15,10 @@ from selenium import webdriver
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.support.wait import WebDriverWait
 from torch import Tensor
 
 from facelearn.losses import Circle, CosFace, Triplet
-from tests.browsers import needs_chromium, screen
+from tests.browsers import needs_chromium, screen, wait
 from tools import explorer_batch, explorers
 
 PAGE = Path(__file__).resolve().parent.parent / "course" / "site" / "explorer_circle.html"
@@ -391,12 +390,12 @@ def test_let_go_moves_all_and_stops_and_can_be_stopped(page):
     run = page.find_element(By.ID, "run")
     run.click()
     assert run.text == "Stop"
-    WebDriverWait(page, 10).until(lambda b: ask(b, "() => state.steps") > 2)
+    wait(page, lambda b: ask(b, "() => state.steps") > 2, 10)
     run.click()
     steps = ask(page, "() => state.steps")
     assert run.text == "Let go"
     page.find_element(By.ID, "dot1").send_keys(Keys.ENTER)
-    WebDriverWait(page, 30).until(lambda b: run.text == "Let go")
+    wait(page, lambda b: run.text == "Let go", 30)
     assert ask(page, "() => state.steps") == steps + 200
     want = after("circle", placed(page, "hand"), STARTS, steps + 200)
     torch.testing.assert_close(numbers(page, "() => state.x"), want, rtol=1e-6, atol=1e-8)

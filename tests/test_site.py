@@ -21,10 +21,9 @@ from bs4 import BeautifulSoup
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.support.ui import WebDriverWait
 
 from facelearn.losses import REGISTRY
-from tests.browsers import needs_chromium, screen
+from tests.browsers import needs_chromium, screen, wait
 from tools import chapters, contents, site_pages
 from tools import site as builder
 
@@ -32,7 +31,6 @@ ROOT = Path(__file__).resolve().parent.parent
 
 pytest.importorskip("sphinx_book_theme", reason="needs the `site` extra")
 
-WAIT = 60
 LANGUAGES = ("en", "zh")
 
 
@@ -327,9 +325,9 @@ def address(site) -> Iterator[str]:
 
 def open_page(browser: webdriver.Chrome, url: str) -> None:
     browser.get(url)
-    WebDriverWait(browser, WAIT).until(lambda b: b.execute_script("return document.readyState") == "complete")
-    rendered = "return !document.querySelector('.math') || !!document.querySelector('mjx-container')"
-    WebDriverWait(browser, WAIT).until(lambda b: b.execute_script(rendered))
+    wait(browser, lambda b: b.execute_script("return document.readyState") == "complete")
+    typeset = "document.querySelector('.math') ? MathJax.startup.promise.then(() => arguments[0]()) : arguments[0]()"
+    browser.execute_async_script(typeset)
 
 
 def severe(browser: webdriver.Chrome) -> list[str]:
@@ -458,21 +456,20 @@ class TestInABrowser:
         other = {"en": "zh", "zh": "en"}[language]
         open_page(browser, f"{address}/{language}/12_arcface.html")
         browser.find_element(By.CSS_SELECTOR, "a.language-switch").click()
-        WebDriverWait(browser, WAIT).until(lambda b: f"/{other}/12_arcface.html" in b.current_url)
+        wait(browser, lambda b: f"/{other}/12_arcface.html" in b.current_url)
 
     def test_search_finds_what_is_there_and_nothing_else(self, browser, address, language):
         found = {"en": "gradient", "zh": "决策边界"}[language]
         for word, some in ((found, True), ("ArcFace", True), ({"en": "xylophone", "zh": "量子力学"}[language], False)):
             open_page(browser, f"{address}/{language}/search.html?q={word}")
-            WebDriverWait(browser, WAIT).until(
-                lambda b: b.find_elements(By.CSS_SELECTOR, "#search-results .search-summary")
-            )
-            WebDriverWait(browser, WAIT).until(
+            wait(browser, lambda b: b.find_elements(By.CSS_SELECTOR, "#search-results .search-summary"))
+            wait(
+                browser,
                 lambda b: (
                     not re.search(
                         "Searching|搜索中|正在搜索", b.find_element(By.CSS_SELECTOR, "#search-results h2").text
                     )
-                )
+                ),
             )
             hits = browser.find_elements(By.CSS_SELECTOR, "#search-results ul.search li")
             assert bool(hits) == some, word
@@ -513,12 +510,10 @@ class TestInABrowser:
             open_page(browser, f"{address}/{language}/{name}.html")
             browser.execute_script("document.documentElement.dataset.theme = 'dark'")
             frame = browser.find_element(By.CSS_SELECTOR, "iframe.explorer")
-            WebDriverWait(browser, WAIT).until(lambda b, frame=frame: frame.get_attribute("style"))
+            wait(browser, lambda b, frame=frame: frame.get_attribute("style"))
             browser.switch_to.frame(frame)
             ask = browser.execute_script
-            WebDriverWait(browser, WAIT).until(
-                lambda b: b.execute_script("return document.documentElement.dataset.theme")
-            )
+            wait(browser, lambda b: b.execute_script("return document.documentElement.dataset.theme"))
             assert ask("return document.documentElement.dataset.theme") == "dark"
             assert ask("return document.documentElement.lang").startswith(language)
             assert ask("return document.documentElement.scrollHeight <= innerHeight + 1")  # nothing to scroll inside

@@ -9,9 +9,8 @@ import jupytext
 import nbformat
 import pytest
 from selenium import webdriver
-from selenium.webdriver.support.ui import WebDriverWait
 
-from tests.browsers import needs_chromium, screen
+from tests.browsers import needs_chromium, screen, wait
 from tools import chapters, slides
 from tools.chapters import Chapter
 
@@ -167,7 +166,7 @@ def look(browser: webdriver.Chrome, deck: Path) -> list[dict]:
     ready = (
         "return window.Reveal?.isReady() && !!document.querySelector('.slides') && !!window.MathJax?.startup?.promise"
     )
-    WebDriverWait(browser, 60).until(lambda b: b.execute_script(ready))
+    wait(browser, lambda b: b.execute_script(ready))
     browser.execute_async_script("MathJax.startup.promise.then(arguments[0])")
     assert [e["message"] for e in browser.get_log("browser") if e["level"] == "SEVERE"] == []
     loaded = browser.execute_script("return performance.getEntriesByType('resource').map(entry => entry.name)")
