@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 os.environ.setdefault("MPLBACKEND", "agg")
@@ -40,10 +41,10 @@ def faces(ax: Axes) -> None:
     ax.set_axis_off()
 
 
-def digit_features(loss: Classifier, batchnorm: bool) -> tuple[Tensor, Tensor]:
+def digit_features(make: Callable[[], Classifier], batchnorm: bool) -> tuple[Tensor, Tensor]:
     """Held-out digits in two dimensions; a margin warms up from 0 over the first 60 % of the steps."""
     seed_everything(SEED)
-    net = DigitNet(2, batchnorm=batchnorm)
+    loss, net = make(), DigitNet(2, batchnorm=batchnorm)
     margin = getattr(loss, "margin", 0.0)
 
     def warm_up(step: int, total: int) -> None:
@@ -55,8 +56,8 @@ def digit_features(loss: Classifier, batchnorm: bool) -> tuple[Tensor, Tensor]:
     return embed(net, test), test.labels
 
 
-def petals(ax: Axes, loss: Classifier, name: str, batchnorm: bool) -> None:
-    features, labels = digit_features(loss, batchnorm)
+def petals(ax: Axes, make: Callable[[], Classifier], name: str, batchnorm: bool) -> None:
+    features, labels = digit_features(make, batchnorm)
     reach = float(features.norm(dim=1).quantile(0.99)) * 1.2
     for digit in range(10):
         own = features[labels == digit]
@@ -100,14 +101,14 @@ def against_the_shipped(ax: Axes) -> None:
 def main() -> None:
     torch.set_num_threads(1)
     figures.use_style()
-    fig = plt.figure(figsize=(16, 5.4), layout="constrained")
+    fig = plt.figure(figsize=(16, 4.7), layout="constrained")
     axes = fig.subplot_mosaic(
         [["faces", "softmax", "margins", "forest"], ["faces", "arcface", "margins", "forest"]],
         width_ratios=[1.12, 0.75, 1.0, 1.25],
     )
     faces(axes["faces"])
-    petals(axes["softmax"], Softmax(2, 10, bias=False), "softmax: petals", batchnorm=False)
-    petals(axes["arcface"], ArcFace(2, 10, scale=16.0, margin=0.3), "ArcFace: thin rays", batchnorm=True)
+    petals(axes["softmax"], lambda: Softmax(2, 10, bias=False), "softmax: petals", batchnorm=False)
+    petals(axes["arcface"], lambda: ArcFace(2, 10, scale=16.0, margin=0.3), "ArcFace: thin rays", batchnorm=True)
     margins(axes["margins"])
     against_the_shipped(axes["forest"])
     write_whole(TARGET, figures.png(fig, limit=400_000))
