@@ -186,8 +186,8 @@ def train(
 
 
 def quick_in_bf16() -> bool:
-    """Has this machine units for products in bfloat16? A CPU without them takes half as long again as for float32 if it
-    knows the format (AVX-512), up to ten times as long if not.
+    """Has this machine units for products in bfloat16? A CPU without them takes a quarter to a half longer than for
+    float32 if it knows the format (AVX-512), up to ten times as long if not.
     """
     if torch.cuda.is_available():
         return torch.cuda.is_bf16_supported(including_emulation=False)
