@@ -25,7 +25,7 @@ $(V)/.installed: requirements.txt constraints.txt pyproject.toml
 	@echo "Setting up $(V): a few minutes, once"
 	$(PYTHON) -m venv $(V)
 	$(PY) -m pip install --quiet --disable-pip-version-check --no-compile -r requirements.txt
-	-@$(PY) -m compileall -q -j $(JOBS) $(V)/lib >/dev/null  # pip would do it file by file on one core
+	@$(PY) -m compileall -q -j $(JOBS) $(V)/lib >/dev/null || true  # pip does it on one core; templates may not compile
 	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
