@@ -102,6 +102,7 @@ real: setup           ## losses on LFW, whose files $$FACELEARN_DATA/lfw holds; 
 	$(PY) -m facelearn.real_faces --seeds $(or $(SEEDS),3) --run $(or $(RUN),runs/lfw) --jobs $(JOBS) \
 	  --csv course/results/real_faces.csv
 	$(PY) -m facelearn.real_faces claims --run $(or $(RUN),runs/lfw) --csv course/results/real_faces_claims.csv
+	$(PY) -m facelearn.real_faces claims --net --run $(or $(RUN),runs/lfw) --csv course/results/real_faces_net_claims.csv
 	$(PY) tools/real_faces_page.py
 
 exam: setup           ## the frozen configuration on people never seen  PAIRS=pairs.txt IMAGES=aligned112.tar [TRAIN= OUT= SEED=]

@@ -109,14 +109,18 @@ def browser(tmp_path_factory) -> Iterator[webdriver.Chrome]:
         yield driver
 
 
-OPEN = """
-const [path, done] = arguments;
+OPENED = """
+const [path, place] = arguments;
 const app = window.jupyterapp;
 await app.restored;
 const panel = await app.commands.execute('docmanager:open', {path, factory: 'Notebook'});
 await panel.context.ready;
 await panel.sessionContext.ready;
 app.shell.activateById(panel.id);
+"""
+RUN_ALL = (
+    OPENED
+    + """
 await app.commands.execute('notebook:run-all-cells');
 const code = [...panel.content.model.cells].filter(cell => cell.type === 'code').map(cell => cell.toJSON());
 const outputs = code.flatMap(cell => cell.outputs);
@@ -127,6 +131,7 @@ done({
   text: outputs.filter(o => o.name === 'stdout').map(o => [].concat(o.text).join('')).join('\\n'),
 });
 """
+)
 SHOWN_FIGURE = """
 const panel = [...window.jupyterapp.shell.widgets('main')].find(widget => widget.content?.widgets);
 const cells = panel.content.widgets;
@@ -158,7 +163,7 @@ def requested_hosts(browser: webdriver.Chrome) -> set[str]:
 def test_chapter_12_runs_in_the_browser(lab, browser, language):
     browser.get(f"{lab}/lab?token={TOKEN}&reset")
     wait(browser, lambda b: b.execute_script("return Boolean(window.jupyterapp)"), 90)
-    seen = run_async(browser, OPEN, f"{language}/12_arcface.ipynb")
+    seen = run_async(browser, RUN_ALL, f"{language}/12_arcface.ipynb")
     assert seen.get("thrown") is None, seen["thrown"]
     assert seen["errors"] == []
     assert seen["counts"] == list(range(1, len(seen["counts"]) + 1))
@@ -169,13 +174,9 @@ def test_chapter_12_runs_in_the_browser(lab, browser, language):
     assert requested_hosts(browser) <= {"127.0.0.1"}, "a request left the machine"
 
 
-FOLLOWED = """
-const [path, place] = arguments;
-const app = window.jupyterapp;
-await app.restored;
-const panel = await app.commands.execute('docmanager:open', {path, factory: 'Notebook'});
-await panel.context.ready;
-app.shell.activateById(panel.id);
+FOLLOWED = (
+    OPENED
+    + """
 const until = async found => {
   for (let i = 0; i < 600 && !found(); i++) await new Promise(resume => setTimeout(resume, 200));
 };
@@ -191,6 +192,7 @@ link().click();
 await until(shown);
 done({before, after: shown()});
 """
+)
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
@@ -222,7 +224,7 @@ def test_checks_speak_the_language_of_the_folder_and_remember_a_pass(lab, browse
     (home / "progress.json").unlink(missing_ok=True)
     browser.get(f"{lab}/lab?token={TOKEN}&reset")
     wait(browser, lambda b: b.execute_script("return Boolean(window.jupyterapp)"), 90)
-    seen = run_async(browser, OPEN, f"{language}/probe.ipynb")
+    seen = run_async(browser, RUN_ALL, f"{language}/probe.ipynb")
     assert seen.get("thrown") is None, seen["thrown"]
     assert seen["errors"] == []
     first, second, *table = seen["text"].splitlines()

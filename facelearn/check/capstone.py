@@ -282,7 +282,7 @@ ex3 = Exercise(
             ),
             "never both": Text(
                 "a loss can be told apart and the same: a sure gap below the bound",
-                "一个损失可以既分出高下又相同：差距确实存在，但小于界",
+                "一个损失可以既分出高下又相同：差距确实存在，但小于界限",
             ),
             "two-sided": Text("regret has one side: all of its 5 % lies there", "遗憾值只有一侧：5 % 全部放在这一侧"),
             "alone": Text(
