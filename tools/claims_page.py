@@ -58,7 +58,7 @@ NAMES_ZH = {  # parts of the names in `experiments/claims.py`
     "time over NormFace's, %": "比 NormFace 多用的时间，%",
     "active %": "活跃 %",
     "nearest of ": "取最近者，k = ",
-    " of 1,": " 1，",
+    " of 1, ": " 1，",
     "- of ": "- ",
     "hardest": "最难",
     "random": "随机",
@@ -136,13 +136,13 @@ WORDS: dict[str, dict[str, Any]] = {
     "zh": {
         "short": "| | 测量对象；学习率 | 余地最小的比较 | 论断要求 | 原有种子（个数） | 新种子 | 合在一起 | |",
         "long": "| | 比较 | 论断要求 | 原有种子（个数） | 新种子 | 合在一起 | |",
-        "origin": "| 章 | 笔记本里的判定 | 结果表 | 设置 | 运行日期 | 重跑日期 |",
+        "origin": "| 章 | notebook 里的判定 | 结果表 | 设置 | 运行日期 | 重跑日期 |",
         "all": "全部比较",
         "faces": "人脸", "digits": "手写数字", "both": "手写数字和人脸", "tests": "对现成网络的测试",
         "scale": "，s = {}", "rate": "；{}", "to": " 至 ", "and": "、", "weakest": "{}，{} 项里余地最小的",
         "above": "> {}", "below": "< {}", "within": "±{} 以内", "none": "–", "never": "尚未重跑",
         "stands": "成立", "uncertain": "**未定**", "falls": "**不成立**",
-        "count": "{chapters} 章，{n} 条论断，其中 {true} 条在笔记本里判定为 True。已重跑 {done} 条：成立 {stands} 条，"
+        "count": "{chapters} 章，{n} 条论断，其中 {true} 条在 notebook 里判定为 True。已重跑 {done} 条：成立 {stands} 条，"
         "未定 {uncertain} 条，不成立 {falls} 条。即使这 {done} 条全都为真，单凭原有种子的波动，也预计会有 "
         "{chance} 条落到“未定”、{chance_falls} 条落到“不成立”。",
         "waiting": "尚未重跑：{}。",

@@ -26,7 +26,9 @@ LOSSES = {
     "arcface": "ArcFace", "curricularface": "CurricularFace", "adaface": "AdaFace",
 }  # fmt: skip
 CONTROLS = ("synthetic", "untrained")
-ASKED = LOSSES | {"normface": "NormFace", "mv_softmax": "MV-Arc-Softmax", "circleface": "Circle", "magface": "MagFace"}
+ASKED = LOSSES | {
+    "normface": "NormFace", "mv_softmax": "MV-Arc-Softmax", "circleface": "CircleFace", "magface": "MagFace",
+}  # fmt: skip
 TANGENT, GAIN = "cosface at circle's contact", "gain of the norm"
 NETS = ("net", "net + JB", "features + JB", "whole net", "whole net + lbp", "whole net + lbp + wide lbp + daisy")
 WORDS = {
@@ -58,7 +60,7 @@ WORDS = {
         "norms": "| | gain of the norm, % of the EER | |",
         "searched": "| loss | settings | rate | EER, search | EER | ± seeds | TAR@1e-3 | gain of the norm, % of EER |",
         "tried": "| loss | settings | rate | EER, search | EER | TAR@1e-3 |",
-        TANGENT: "CosFace, touching Circle",
+        TANGENT: "CosFace, touching CircleFace",
         "better": "better", "worse": "worse", "practically no difference": "no difference", "open": "open",
         "none": "Nothing is finished yet.",
         "stop": ", ",
@@ -86,10 +88,10 @@ WORDS = {
         "tests": "| 比较 | 损失 | 对照 | 种子数 | 差值 | p | p（Holm） |",
         "orl": "| 训练方式 | 种子数 | ORL 上的 EER |",
         "claims": "| 章 | 差值 | EER，百分点 | | TAR@1e-3，百分点 | |",
-        "norms": "| | 模长的收益，占 EER 的 % | |",
-        "searched": "| 损失 | 设置 | 学习率 | 搜索时的 EER | EER | 种子间标准差 | TAR@1e-3 | 模长的收益，占 EER 的 % |",
+        "norms": "| | 范数的收益，占 EER 的 % | |",
+        "searched": "| 损失 | 设置 | 学习率 | 搜索时的 EER | EER | 种子间标准差 | TAR@1e-3 | 范数的收益，占 EER 的 % |",
         "tried": "| 损失 | 设置 | 学习率 | 搜索时的 EER | EER | TAR@1e-3 |",
-        TANGENT: "与 Circle 相切的 CosFace",
+        TANGENT: "与 CircleFace 相切的 CosFace",
         "better": "更好", "worse": "更差", "practically no difference": "无差别", "open": "未定",
         "none": "尚无完成的结果。",
         "stop": "，",
