@@ -142,9 +142,9 @@ WORDS: dict[str, dict[str, Any]] = {
         "scale": "，s = {}", "rate": "；{}", "to": " 至 ", "and": "、", "weakest": "{}，{} 项里余地最小的",
         "above": "> {}", "below": "< {}", "within": "±{} 以内", "none": "–", "never": "尚未重跑",
         "stands": "成立", "uncertain": "**未定**", "falls": "**不成立**",
-        "count": "{chapters} 章，{n} 条论断，其中 {true} 条在 notebook 里判定为 True。已重跑 {done} 条：成立 {stands} 条，"
-        "未定 {uncertain} 条，不成立 {falls} 条。即使这 {done} 条全都为真，单凭原有种子的波动，也预计会有 "
-        "{chance} 条落到“未定”、{chance_falls} 条落到“不成立”。",
+        "count": "{chapters} 章，{n} 条论断，其中 {true} 条在 notebook 里判定为 True。已重跑 {done} 条："
+        "成立 {stands} 条，未定 {uncertain} 条，不成立 {falls} 条。即使这 {done} 条全都为真，"
+        "单凭原有种子的波动，也预计会有 {chance} 条落到“未定”、{chance_falls} 条落到“不成立”。",
         "waiting": "尚未重跑：{}。",
         "alone": "只看新种子：下面列出的 {n} 项比较中，均值落在论断一侧的有 {side} 项，"
         "整个区间都在这一侧的有 {sure} 项。",

@@ -234,12 +234,14 @@ def test_both_languages_have_the_same_figures_and_sections():
     assert page("en").count("\n## ") == page("zh").count("\n## ")
 
 
-def test_chinese_names_of_comparisons_leave_no_english_word():
+def test_chinese_names_of_comparisons_leave_no_english_word_and_no_stray_blank():
     kept = re.compile("AUC|AUROC|EER|FAR|FRR|TAR|[A-Z]\\w*Face|MV|[Ss]oftmax|SupCon|Circle|GM|detach")
     for chapter, place in EVERY:
         for one in claims.read(claims.CLAIMS[chapter][place]):
-            words = set(re.findall(r"[A-Za-z]{2,}", claims_page.named(one.name, claims_page.WORDS["zh"])))
+            name = claims_page.named(one.name, claims_page.WORDS["zh"])
+            words = set(re.findall(r"[A-Za-z]{2,}", name))
             assert all(map(kept.fullmatch, words)), (chapter, one.name, words)
+            assert not re.search(r"[，：；] | [，：；]", name), (chapter, name)
 
 
 def test_a_claim_is_quoted_in_the_words_of_its_chapter():
