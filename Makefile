@@ -49,7 +49,7 @@ oldest newest:        ## tests of the package on the oldest or the newest versio
 	.venv-$@/bin/python -m pytest -q -n $(JOBS) --dist loadfile $(ENDS)
 
 # One language runs at the budget whose outputs a reader sees, the other, whose code is the same, as a smoke test.
-NBVAL = $(PY) -m pytest -q --nbval-lax --nbval-current-env --nbval-cell-timeout=600 -n $(JOBS) --dist loadscope
+NBVAL = $(PY) -m pytest -q -p tools.forked_kernels --nbval-lax --nbval-current-env --nbval-cell-timeout=600 -n $(JOBS) --dist loadscope
 chapters: setup       ## run every chapter through nbval: English at the cpu budget, Chinese at smoke
 	FACELEARN_BUDGET=cpu $(NBVAL) course/en
 	FACELEARN_BUDGET=smoke $(NBVAL) course/zh

@@ -40,13 +40,18 @@ def chromium(*flags: str, log: str = "browser") -> Iterator[webdriver.Chrome]:
 
 @contextmanager
 def screen(browser: webdriver.Chrome, width: int, height: int) -> Iterator[None]:
-    """The size of the screen; below 600 pixels it is a phone's."""
-    size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    """A screen of this size, for as long as it is asked for."""
+    resize(browser, width, height)
     try:
         yield
     finally:
         browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def resize(browser: webdriver.Chrome, width: int, height: int) -> None:
+    """The size of the screen; below 600 pixels it is a phone's. A page that is there is laid out again."""
+    size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
 
 
 def wait(browser: webdriver.Chrome, condition: Callable[[webdriver.Chrome], Any], seconds: float = 60) -> None:

@@ -23,7 +23,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from facelearn.losses import REGISTRY
-from tests.browsers import needs_chromium, screen, wait
+from tests.browsers import needs_chromium, resize, screen, wait
 from tools import chapters, contents, site_pages
 from tools import site as builder
 
@@ -413,15 +413,17 @@ class TestInABrowser:
     pytestmark = needs_chromium
 
     def test_every_page_loads_with_formulas_and_images_and_is_set_well(self, browser, site, address, language):
-        for name in pages(site, language):
-            with screen(browser, 1280, 800):
+        with screen(browser, 1280, 800):
+            for name in pages(site, language):
+                browser.get("about:blank")  # so that no long page is laid out for the next one's sake
+                resize(browser, 1280, 800)
                 open_page(browser, f"{address}/{language}/{name}")
                 assert severe(browser) == [], name
                 assert browser.execute_script("return document.querySelectorAll('mjx-merror').length") == 0, name
                 broken = "return [...document.images].filter(i => i.complete && !i.naturalWidth).map(i => i.src)"
                 assert browser.execute_script(broken) == [], name
                 assert browser.execute_script(FAULTS, 100) == {}, name
-            with screen(browser, 390, 844):
+                resize(browser, 390, 844)
                 browser.execute_async_script("requestAnimationFrame(() => setTimeout(arguments[0]))")
                 assert browser.execute_script(FAULTS, 0) == {}, name
                 wide = browser.execute_script("return document.documentElement.scrollWidth")

@@ -11,6 +11,7 @@ python tools/chapters.py copy-code en zh 12_arcface     # code cells of one lang
 from __future__ import annotations
 
 import argparse
+import copy
 import functools
 import hashlib
 import json
@@ -138,14 +139,18 @@ def read(path: Path) -> list[Cell]:
     text = path.read_text(encoding="utf-8")
     try:
         if path.suffix == ".md":
-            import jupytext  # not where notebooks are run as plain scripts
-
-            cells = jupytext.reads(text, fmt="md:myst").cells
-        else:
-            cells = json.loads(text)["cells"]
-        return [_cell(i, cell) for i, cell in enumerate(cells)]
+            return copy.deepcopy(_source(text))
+        return [_cell(i, cell) for i, cell in enumerate(json.loads(text)["cells"])]
     except Exception as error:  # any parser's complaint, with the file's name
         raise Failed(f"{path}: not readable as {path.suffix}: {error!r}") from error
+
+
+@functools.lru_cache(maxsize=256)
+def _source(text: str) -> list[Cell]:
+    """The cells of a MyST Markdown source; kept, for a quarter of a second is long where many ask."""
+    import jupytext  # not where notebooks are run as plain scripts
+
+    return [_cell(i, cell) for i, cell in enumerate(jupytext.reads(text, fmt="md:myst").cells)]
 
 
 def _cell(index: int, cell: Any) -> Cell:

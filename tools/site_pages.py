@@ -77,11 +77,12 @@ def table_of_losses(language: str) -> str:
     words = WORDS[language]
     made = {row["stem"]: row for row in table(COURSE / "assets" / "losses" / "pictures.csv")}
     lines = [f"| {' | '.join(words['columns'])} |", "|---" * len(words["columns"]) + "|"]
+    there = {one.number: one.path.name for one in written(language)}
     for row in table(COURSE / "losses.csv"):
         picture = f"![{row[f'picture_{language}']}](assets/losses/{row['stem']}.png)"
         cells = [
             picture,
-            loss_names(row, language),
+            loss_names(row, language, there),
             logits(row, language),
             row["parameters"],
             lfw(row, language),
@@ -110,10 +111,9 @@ def api_link(stem: str) -> str:
     return f"{{py:class}}`{figures.NAMES[stem]} <facelearn.losses.{losses.REGISTRY[stem].__name__}>`"
 
 
-def loss_names(row: dict[str, str], language: str) -> str:
-    """Name, paper, chapter and file of a loss, one under the other."""
+def loss_names(row: dict[str, str], language: str, there: dict[str, str]) -> str:
+    """Name, paper, chapter and file of a loss, one under the other; `there` has the file of each written chapter."""
     words = WORDS[language]
-    there = {one.number: one.path.name for one in written(language)}
     year = re.search(r"(?:19|20)\d\d", row["key"])
     number = words["chapter_number"].format(row["chapter"])
     unwritten = words["chapter_unwritten"].format(number)

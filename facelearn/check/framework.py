@@ -33,10 +33,11 @@ from __future__ import annotations
 import copy
 import dis
 import inspect
+import itertools
 import os
 import re
 import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import CodeType
 from typing import Any, NamedTuple
@@ -301,7 +302,7 @@ class Exercise:
         if not callable(function):
             raise _finding("callable", got=type(function).__name__)
         learner = _Learner(function)
-        cases = list(self.cases(torch.Generator().manual_seed(0))) if self.cases else []
+        cases = _Drawn(self.cases(torch.Generator().manual_seed(0)) if self.cases else ())
         try:
             for case in cases:
                 self._values(learner, case)
@@ -386,7 +387,7 @@ class Exercise:
                 got, expected = (str(x[at]) for x in (a, b))
             raise _finding(value, part=part, case=case.words(self._names(), at), got=got, expected=expected)
 
-    def _diagnose(self, function: Function, cases: Sequence[Case]) -> Text | None:
+    def _diagnose(self, function: Function, cases: Iterable[Case]) -> Text | None:
         """The text of the first mistake that gives what the learner's function gives, on every case."""
         for mistake in self.mistakes:
             twin = copy.copy(self)
@@ -410,6 +411,22 @@ class Exercise:
         zeros = torch.zeros_like(case.args[index])
         a, b = (_array(zeros if gradient is None else gradient) for gradient in (got, expected))
         self._close(a, b, case, Text("", ""), "gradient finite", "gradient")
+
+
+class _Drawn:
+    """Cases, each drawn when it is first asked for, and kept: a wrong answer is mostly told by the first."""
+
+    def __init__(self, cases: Iterable[Case]) -> None:
+        self._kept: list[Case] = []
+        self._rest = iter(cases)
+
+    def __iter__(self) -> Iterator[Case]:
+        for place in itertools.count():
+            if place == len(self._kept):
+                self._kept.extend(itertools.islice(self._rest, 1))
+            if place == len(self._kept):
+                return
+            yield self._kept[place]
 
 
 class _Learner:

@@ -108,7 +108,7 @@ def test_wrong_answers_are_named(stem, name):
 
 # ---- no exercise is passed by retyping what the chapter prints ------------------------------------------------------
 
-BESIDE = {"check", "experiment", "figures", "lesson", "plt"}  # a statement that calls these defines nothing needed here
+BESIDE = {"check", "experiment", "figures", "lesson", "plt"}  # what these give is no part of an answer
 
 
 class TensorMath:
@@ -133,17 +133,30 @@ def names_in(node: ast.AST) -> set[str]:
     return {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
 
 
+def defining(statements: list[ast.stmt]) -> list[ast.stmt]:
+    """Functions, classes, imports and the values that these name; no training, no picture, nothing only printed."""
+    kept: list[ast.stmt] = []
+    needed: set[str] = set()
+    for part in reversed(statements):
+        definition = isinstance(part, (ast.FunctionDef, ast.ClassDef))
+        if isinstance(part, (ast.Assign, ast.AnnAssign)):
+            targets = part.targets if isinstance(part, ast.Assign) else [part.target]
+            definition = not names_in(part) & BESIDE and bool(set().union(*map(names_in, targets)) & needed)
+        if definition or isinstance(part, (ast.Import, ast.ImportFrom)):
+            kept.append(part)
+            needed |= names_in(part)
+    return kept[::-1]
+
+
 @functools.lru_cache
 def chapter(stem: str) -> dict[str, Any]:
-    """What a chapter's cells define, solutions included; trainings, pictures and whatever then fails are left out."""
+    """What a chapter's cells define, solutions included; whatever fails without what was left out is left out too."""
     world: dict[str, Any] = {"__name__": f"chapter {stem}"}
     state = torch.random.get_rng_state()
-    for statements, _ in cells(stem):
-        for statement in statements:
-            if isinstance(statement, (ast.FunctionDef, ast.ClassDef)) or not names_in(statement) & BESIDE:
-                with contextlib.suppress(Exception), contextlib.redirect_stdout(io.StringIO()):
-                    exec(compile(ast.Module([statement], []), stem, "exec"), world)
-            world["math"] = TensorMath()
+    for statement in defining([part for statements, _ in cells(stem) for part in statements]):
+        with contextlib.suppress(Exception), contextlib.redirect_stdout(io.StringIO()):
+            exec(compile(ast.Module([statement], []), stem, "exec"), world)
+        world["math"] = TensorMath()
     torch.random.set_rng_state(state)
     return world
 
