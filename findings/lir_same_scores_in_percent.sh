@@ -7,8 +7,8 @@
 # two, in percent 40,000 times. Calibration costs .26 of a Cllr of .41, or .01 of .17; Cllr_min is the same, .15. With
 # 1,000 of each it still costs .06 instead of .005. The calibrator is scikit-learn's LogisticRegression with its usual
 # penalty, half the square of the slope (C=1): for scores with a slope near 1 that is nothing, against the 30 that
-# these cosines want it decides. `LogitCalibrator(C=inf)` gives the same for both. Expected: a likelihood ratio does not depend
-# on the unit of the score; the docstring does not speak of a penalty.
+# these cosines want it decides. `LogitCalibrator(C=inf)` gives the same for both. Expected: a likelihood ratio does
+# not depend on the unit of the score; the docstring does not speak of a penalty.
 # Why it matters: embeddings give cosines, and comparing faces and voices for a court is what the package is for. The
 # ratios are far too close to 1 and look merely cautious; the gap between Cllr and Cllr_min is read as another domain.
 set -euo pipefail

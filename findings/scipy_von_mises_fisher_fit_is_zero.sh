@@ -37,7 +37,7 @@ for size in (64, 96, 128, 256, 512):
         length = directional_stats(drawn).mean_resultant_length
         short = length * (size - length**2) / (1 - length**2)
         print(f"{size:3} dimensions, concentration {true:4g}: mean cosine {drawn[:, 0].mean():.3f}, ", end="")
-        print(f"exact {exact:.3f}, fitted {fitted:.6g}, in one line {short:.6g}", *[warning.message for warning in said])
+        print(f"exact {exact:.3f}, fitted {fitted:.6g}, one line {short:.6g}", *[warning.message for warning in said])
         assert abs(drawn[:, 0].mean() - exact) < 0.01
         assert true == 10 or (abs(short / true - 1) < 0.02 and direction[0] > 0.98)
         if size == 64:
