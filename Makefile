@@ -7,6 +7,8 @@ JOBS   ?= 2
 # Small tensors on few cores: one thread a process is faster and repeats bit by bit.
 export OMP_NUM_THREADS ?= 1
 export PYTHONHASHSEED  ?= 0
+# Hundreds of processes import the same sources: compiled once, also where the environment says otherwise.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: lab test help setup lint unit oldest newest chapters execute results protocol claims assets site links student solutions slides pdf gpu bench real exam clean
 .DEFAULT_GOAL := help
