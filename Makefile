@@ -21,13 +21,13 @@ test: setup lint unit chapters   ## everything that CI runs: lints, tests, every
 
 setup: $(V)/.installed
 
+# --no-compile: of what is installed a quarter is ever imported, and Python compiles that as it goes.
 $(V)/.installed: requirements.txt constraints.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "facelearn needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) -V). Try: make PYTHON=python3.12 lab"; exit 1; }
 	@echo "Setting up $(V): a few minutes, once"
 	$(PYTHON) -m venv $(V)
 	$(PY) -m pip install --quiet --disable-pip-version-check --no-compile -r requirements.txt
-	@$(PY) -m compileall -q -j $(JOBS) $(V)/lib >/dev/null || true  # pip does it on one core; templates may not compile
 	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
