@@ -39,21 +39,24 @@ def _slipped(s: Tensor, labels: Tensor, tau: float, slip: str) -> Tensor:
     found = p - q if "unguarded" in slip else torch.where(has[:, None], p - q, 0.0)
     if slip == "both":
         found = found + found.T
+    if slip == "columns":
+        return _slipped(s.T, labels, tau, "").T
     scale = {"no tau": 1.0, "cold": 1.0, "times tau": 1 / tau}.get(slip, tau)
     count = len(s) if slip == "B" or "over B" in slip else 1 if slip == "total" else max(int(has.sum()), 1)
     return (-found if slip == "sign" else found) / (scale * count)
 
 
 def _batches(generator: torch.Generator) -> Iterator[Case]:
-    def similarities(batch: int) -> Tensor:
+    def similarities(batch: int, symmetric: bool = True) -> Tensor:
         x = torch.randn(batch, 5, generator=generator, dtype=torch.float64)
-        return F.normalize(x) @ F.normalize(x).T
+        other = x if symmetric else torch.randn(batch, 5, generator=generator, dtype=torch.float64)
+        return F.normalize(x) @ F.normalize(other).T
 
     yield Case(
-        similarities(7),
+        similarities(7, symmetric=False),
         torch.tensor([0, 1, 0, 2, 1, 0, 2]),
         0.3,
-        name=Text("three people, seven images", "三个人、七张图像"),
+        name=Text("three people, seven images, s_ij ≠ s_ji", "三个人、七张图像，s_ij ≠ s_ji"),
     )
     yield Case(
         similarities(6),
@@ -121,6 +124,9 @@ ex1 = Exercise(
             "itself": Text(
                 "the anchor competes with itself: the diagonal belongs to no sum",
                 "锚点与自己竞争了：对角线不该进入任何求和",
+            ),
+            "columns": Text(
+                "these are softmaxes down the columns; an anchor is a row", "softmax 是沿着列做的；锚点是行"
             ),
             "both": Text(
                 "s_ij and s_ji are added up; here they are two numbers, each with its own anchor",
@@ -218,6 +224,18 @@ def _uniform(function: Callable[..., Any], labels: Tensor, draws: int = 500) -> 
                 f" average {name.en} pair in {fair:.0%}. Did you draw a person first, or an image first?",
                 f"{name.zh}样本对的机会不均等：图像 {a} 与 {b} 出现在 {rate:.0%} 的抽取里，"
                 f"平均每个{name.zh}样本对是 {fair:.0%}。是不是先抽了人，或先抽了一张图像？",
+            )
+        two = (drawn[:, 0] * len(labels) + drawn[:, 1]).view(draws, 2).sort(1).values
+        sets, often_together = two.unique(dim=0, return_counts=True)
+        fair = draws / math.comb(len(possible), 2)
+        if (most := int(often_together.max())) > fair + 6 * fair**0.5 + 3:
+            a, b, c, d = (
+                place for code in sets[often_together.argmax()].tolist() for place in divmod(code, len(labels))
+            )
+            return Text(
+                f"pairs ({a}, {b}) and ({c}, {d}) come together in {most} of {draws} draws, expected {fair:.1f}:"
+                " draw no blocks",
+                f"({a}, {b}) 和 ({c}, {d}) 两对在 {draws} 次里同时出现 {most} 次，应为 {fair:.1f} 次：不要成块地抽",
             )
     return None
 

@@ -41,6 +41,9 @@ def _batches(generator: torch.Generator) -> Iterator[Case]:
     w = torch.tensor([[0.6, 0.8], [2.0, 0.0]], dtype=torch.float64)
     nothing = torch.zeros(2, dtype=torch.float64)
     yield Case(x, w, nothing, name=Text("an image on its class direction, v = 0", "恰好落在类方向上的图像（v = 0）"))
+    x, w = torch.tensor([[[2.0, 0.0], [0.0, 3.0]], [[0.0, 4.0], [0.0, 1.0]]], dtype=torch.float64)
+    v = torch.tensor([1.0, -1.0], dtype=torch.float64)
+    yield Case(x, w, v, name=Text("one row with x̂ = ŵ + v, one with x̂ = ŵ", "一行 x̂ = ŵ + v，一行 x̂ = ŵ"))
 
 
 def _by_hand(function: Callable[..., Any]) -> Text | None:
@@ -114,6 +117,11 @@ def _held(xi: Tensor, bound: float) -> Tensor:
     return xi * (bound / torch.linalg.vector_norm(xi).clamp(min=bound)).detach()
 
 
+def _slow_inside(xi: Tensor, bound: float) -> Tensor:
+    v, length = _right(xi, bound), float(xi.detach().norm())
+    return (v + v.detach()) / 2 if 0 < length < bound else v
+
+
 _SHOWN = [
     (_right, Text("the chapter's own", "本章的写法")),
     (_cases_by_length, Text("a right one, with `if` on the length", "用 `if` 判断长度的正确实现")),
@@ -137,6 +145,8 @@ _SHOWN = [
     ),
     (lambda xi, bound: _right(xi.detach(), bound) + 0 * xi.sum(), Text("one without a gradient", "没有梯度的实现")),
     (_held, Text("one whose gradient beyond the bound has a part along ξ", "超出界之后，梯度仍带有沿 ξ 的分量的实现")),
+    (_slow_inside, Text("one whose gradient inside the bound is half as large", "界内梯度只有一半的实现")),
+    (lambda xi, bound: _right(xi, bound) + bound / 9, Text("one with a constant added", "多加了一个常数的实现")),
     (lambda xi, bound: xi, Text("one without a bound", "没有界的实现")),
     (lambda xi, bound: -_right(xi, bound), Text("one that turns ξ round", "把 ξ 反过来的实现")),
 ]

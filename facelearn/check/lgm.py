@@ -234,8 +234,8 @@ def _loss(x: Tensor, means: Tensor, log_var: Tensor, y: Tensor, alpha: float, la
         posterior = F.cross_entropy(logits, y, reduction="none")
     distance = squares.sum(2) / 2 if kind == "euclid" else margin * d if kind == "margin twice" else d
     likelihood = (own * (distance + (0 if kind == "no det there" else half_log_det))).sum(1)
-    if kind == "constant":
-        likelihood = likelihood + x.shape[1] / 2 * math.log(2 * math.pi)
+    if kind in ("constant", "other constant"):
+        likelihood = likelihood + x.shape[1] / 2 * math.log((2 if kind == "constant" else 1) * math.pi)
     total = posterior + lam * likelihood
     return total.sum() if kind == "sum" else total.mean()
 
@@ -244,6 +244,9 @@ _GIVEN = {
     "right": Text("a right implementation", "一个正确的实现"),
     "constant": Text(
         "a right implementation, which keeps the constant (d/2) log 2π", "一个正确的实现（保留了常数 (d/2) log 2π）"
+    ),
+    "other constant": Text(
+        "a right implementation, whose constant is (d/2) log π", "一个正确的实现（常数是 (d/2) log π）"
     ),
     "euclid": Text("the likelihood term has the Euclidean distance", "似然项里用的是欧氏距离"),
     "no det there": Text("the likelihood term lacks ½ log|Λ|", "似然项里缺了 ½ log|Λ|"),
@@ -262,7 +265,7 @@ _GIVEN = {
 }
 _catches_faults = detector(
     [(partial(_loss, kind=kind), words) for kind, words in _GIVEN.items()],
-    right=2,
+    right=3,
     if_rejected=Text(
         "is a constant that depends on d and λ alone free, is what you compare with right, is there a tolerance?",
         "只与 d 和 λ 有关的常数放过了吗？用来比较的值对吗？留了容差吗？",

@@ -191,7 +191,7 @@ def _seeds(sd: float, bound: float, mean: float, slip: str = "") -> float:
         level = 0.95 if slip == "one side" else 0.975
         wide = 1.959963984540054 if slip == "normal" else _quantile(n if slip == "degrees" else n - 1, level)
         if wide * sd / (n if slip == "no root" else n**0.5) < (2 * room if slip == "whole" else room):
-            return n
+            return float(n)  # an int is as good
         n += 1
 
 
@@ -202,6 +202,7 @@ def _plans(generator: torch.Generator) -> Iterator[Case]:
     yield Case(0.3, 0.15, 0.1, name=Text("a mean that is off by two thirds of the bound", "均值偏离了界限的三分之二"))
     yield Case(0.3, 0.15, -0.1, name=Text("the same with the other sign", "同样大小、符号相反的均值"))
     yield Case(0.01, 0.15, 0.0, name=Text("hardly any scatter", "标准差极小"))
+    yield Case(1.0, 0.1, 0.05, name=Text("more than a thousand seeds", "一千多个种子"))
     yield Case(0.1, 0.15, 0.15, name=Text("a mean at the bound", "均值正好在界限上"))
     yield Case(0.1, 0.15, -0.4, name=Text("a mean beyond the bound", "均值超出界限"))
 

@@ -210,6 +210,7 @@ def _images(generator: torch.Generator) -> Iterator[Case]:
     yield Case(1.0, 2.0, 0.7, 10, name=Text("a strong ring, ten classes", "较强的环、十个类"))
     yield Case(0.01, 1.0, 1.0, 1000, name=Text("a weak ring", "很弱的环"))
     yield Case(1e-4, 0.5, 0.2, 1_000_000, name=Text("a million classes", "一百万个类"))
+    yield Case(1e-6, 64.0, 0.005, 1_000_000, name=Text("a short class weight", "很短的类权重"))
     yield Case(0.3, 12.0, 1.5, 300, name=Text("a large radius", "很大的半径"))
     yield Case(1e-3, 8.0, 1.4, 300, name=Text("λ = 0.001", "λ = 0.001"))
     yield Case(2.0, 1.0, 3.0, 2, name=Text("two classes", "两个类"))

@@ -229,6 +229,17 @@ def _endless(function: Callable[..., Any]) -> Text | None:
     )
 
 
+def _any_rate(function: Callable[..., Any]) -> Text | None:
+    """Here 1 - ηλ is negative; asked after the mistakes, whose roots of it would hide them."""
+    found, wanted = float(function(3.0, 0.5, 1.0)), _rest(3.0, 0.5, 1.0)
+    if math.isclose(found, wanted, rel_tol=1e-9):
+        return None
+    return Text(
+        "rate 3, decay 0.5, pull 1: got {found:.6g}, expected {wanted:.6g}; where 1 - ηλ is negative its square counts",
+        "学习率 3、衰减 0.5、拉力 1 时得到 {found:.6g}，应为 {wanted:.6g}；1 - ηλ 为负时，起作用的仍是它的平方",
+    ).format(found=found, wanted=wanted)
+
+
 ex3 = Exercise(
     "ex3",
     _rest,
@@ -266,7 +277,7 @@ ex3 = Exercise(
             ),
         }.items()
     ],
-    rules=[_endless],
+    rules=[_any_rate, _endless],
     rtol=1e-9,
 )
 

@@ -124,6 +124,18 @@ def other_chance(labels, count, generator):
     return by_lists(labels, count, torch.Generator().manual_seed(random.randrange(2**31)))
 
 
+def in_blocks(labels, count, generator):
+    """A start by lot, and from there on one pair of the list after the other."""
+    i, j = torch.triu_indices(len(labels), len(labels), 1)
+    found = []
+    for kind in (True, False):
+        possible = ((labels[i] == labels[j]) == kind).nonzero()[:, 0]
+        start = torch.randint(len(possible), (1,), generator=generator)
+        found.append(possible[(start + torch.arange(count // 2)) % len(possible)])
+    chosen = torch.cat(found)
+    return torch.stack([i[chosen], j[chosen]], 1)
+
+
 # ---- ex3: a term that keeps the coordinates apart --------------------------------------------------------------------
 
 
@@ -164,6 +176,9 @@ WRONG = {
         (lambda s, labels, tau: row_by_row(s, labels, tau) * tau, "1/τ is missing"),
         (lambda s, labels, tau: row_by_row(s, labels, tau) + row_by_row(s, labels, tau).T, "two numbers"),
         (lambda s, labels, tau: row_by_row(s.float(), labels, tau), "float"),
+        (lambda s, labels, tau: row_by_row(s.T, labels, tau).T, "down the columns"),
+        (lambda s, labels, tau: row_by_row(s.T, labels, tau), "s_ij ≠ s_ji"),
+        (lambda s, labels, tau: row_by_row((s + s.T) / 2, labels, tau), "s_ij ≠ s_ji"),
         (lambda s, labels, tau: row_by_row(s, labels, tau).sum(), "shape"),
         (lambda s, labels, tau: row_by_row(s, labels, tau) if len(s) > 4 else None, "`return` is missing"),
     ],
@@ -173,6 +188,7 @@ WRONG = {
         (with_repeats, "comes twice"),
         (with_itself, "paired with itself"),
         (other_chance, "from the generator"),
+        (in_blocks, "draw no blocks"),
         (lambda labels, count, generator: by_lists(labels, count, generator).flip(1), "smaller index first"),
         (lambda labels, count, generator: by_lists(labels, count, generator).T, "shape"),
         (lambda labels, count, generator: by_lists(labels, count, generator).float(), "int64"),

@@ -45,6 +45,14 @@ def unguarded(x, w, v):
     return -(away - (away * own).sum(1, keepdim=True) * own) / x.norm(dim=1, keepdim=True)
 
 
+def guarded_by_cos(x, w, v):
+    """Where x lies on its class direction, not where the residual is v."""
+    own, away = F.normalize(x), F.normalize(x) - F.normalize(w) - v
+    on_it = (own * F.normalize(w)).sum(1, keepdim=True) > 1 - 1e-12
+    away = torch.where(on_it, 0.0, away / torch.where(on_it, 1.0, away.norm(dim=1, keepdim=True)))
+    return -(away - (away * own).sum(1, keepdim=True) * own) / x.norm(dim=1, keepdim=True)
+
+
 # ---- ex2: a test for displacements -----------------------------------------------------------------------------------
 
 
@@ -87,6 +95,17 @@ def no_beyond(displacement):
     return bool(inside and beyond and torch.allclose(slope(displacement, 0 * xi, 1.0, both), both))
 
 
+def tries(displacement, lengths=(0.0, 0.5, 4.0), sloped=(0.0, 0.5, 4.0), values=True):
+    unit, probe = torch.tensor([[0.6, 0.8, 0.0], [1.0, 2.0, 3.0]]).double()
+    for length in lengths:
+        if values and not torch.allclose(displacement(length * unit, 2.0), min(length, 2.0) * unit):
+            return False
+        want = probe if length < 2 else (probe - (probe @ unit) * unit) * 2 / length
+        if length in sloped and not torch.allclose(slope(displacement, length * unit, 2.0, probe), want):
+            return False
+    return True
+
+
 # ---- ex3: the best shared shift --------------------------------------------------------------------------------------
 
 
@@ -126,7 +145,7 @@ def weiszfeld(residuals, bound):
     return v
 
 
-RIGHT = {"ex1": [by_rows], "ex2": [by_jacobian], "ex3": [by_scipy]}
+RIGHT = {"ex1": [by_rows], "ex2": [by_jacobian, tries], "ex3": [by_scipy]}
 WRONG = {
     "ex1": [
         (by_autograd, "autograd"),
@@ -135,6 +154,8 @@ WRONG = {
         (lambda x, w, v: squared(x, w, v) / 2, "half the squared length"),
         (lambda x, w, v: by_rows(x, w, -v), "sign of v"),
         (unguarded, "nan for the input an image on its class"),
+        (lambda x, w, v: unguarded(x, w, v) if v.any() else by_rows(x, w, v), "nan for the input one row with"),
+        (guarded_by_cos, "one row with x̂ = ŵ + v"),
         (lambda x, w, v: -by_rows(x, w, v), "minus the gradient"),
         (lambda x, w, v: by_rows(x, w, v) * x.norm(dim=1, keepdim=True), "half as far"),
         (lambda x, w, v: by_rows(x, w, 0 * v), "v is missing"),
@@ -146,6 +167,9 @@ WRONG = {
     "ex2": [
         (values_alone, "never leaves"),
         (no_beyond, "part along ξ"),
+        (lambda displacement: tries(displacement, lengths=(0.0, 4.0)), "inside the bound is half"),
+        (lambda displacement: tries(displacement, sloped=(0.0, 4.0)), "inside the bound is half"),
+        (lambda displacement: tries(displacement, values=False), "a constant added"),
         (lambda displacement: True, "never leaves"),
         (lambda displacement: False, "the chapter's own"),
         (lambda displacement: "yes", "expected True or False"),

@@ -138,6 +138,21 @@ def by_variants(loss):
 # ---- ex3: how many seeds --------------------------------------------------------------------------------------------
 
 
+def by_floats(sd, bound, mean):
+    """Up from the normal law's number, which is never too large."""
+    from scipy.special import stdtrit
+
+    room = max(bound - abs(mean), 0.0)
+    n = max(2.0, math.floor((1.95 * sd / room) ** 2)) if room else math.inf
+    while n < math.inf and stdtrit(n - 1, 0.975) * sd / math.sqrt(n) >= room:
+        n += 1
+    return n
+
+
+def up_to(most):
+    return lambda sd, bound, mean: found if (found := by_floats(sd, bound, mean)) <= most else math.inf
+
+
 def by_scipy(sd, bound, mean):
     from scipy.stats import t
 
@@ -146,7 +161,7 @@ def by_scipy(sd, bound, mean):
     return next(n for n in range(2, 10_000) if abs(mean) + t.ppf(0.975, n - 1) * sd / math.sqrt(n) < bound)
 
 
-RIGHT = {"ex1": [by_logarithm], "ex2": [by_numbers, by_variants], "ex3": [by_scipy]}
+RIGHT = {"ex1": [by_logarithm], "ex2": [by_numbers, by_variants], "ex3": [by_scipy, by_floats]}
 WRONG = {
     "ex1": [
         (by_autograd, "autograd"),
@@ -173,5 +188,7 @@ WRONG = {
         (lambda sd, bound, mean: math.ceil((1.96 * sd / (bound - abs(mean))) ** 2), "expected"),
         (lambda sd, bound, mean: by_scipy(sd, 2 * bound, mean), "expected"),
         (lambda sd, bound, mean: by_scipy(sd, bound, mean) + 1, "expected"),
+        (up_to(100), "two thirds of the bound"),
+        (up_to(1000), "more than a thousand seeds"),
     ],
 }

@@ -140,6 +140,22 @@ def repeated(lam, R, w, C, steps=50):
     return n
 
 
+def within(reach):
+    """Bisection up to a bound of one's own."""
+
+    def found(lam, R, w, C):
+        if lam == 0:
+            return math.inf
+        low, high = R, R + reach
+        for _ in range(200):
+            n = (low + high) / 2
+            unsure = 1 / (1 + math.exp(min(w * n - math.log(C - 1), 700)))
+            low, high = (n, high) if lam * (n - R) < w * unsure else (low, n)
+        return (low + high) / 2
+
+    return found
+
+
 def below(lam, R, w, C):
     return 2 * R - by_newton(lam, R, w, C) if lam else math.inf
 
@@ -177,6 +193,8 @@ WRONG = {
         (lambda lam, R, w, C: repeated(lam, R, w, C, 1), "at R"),
         (repeated, "expected"),
         (below, "expected"),
+        (within(100), "a short class weight"),
+        (within(1000), "a short class weight"),
         (lambda lam, R, w, C: by_newton(lam, R, w, C + 1), "among its rivals"),
         (lambda lam, R, w, C: by_newton(2 * lam, R, w, C), "½ is gone"),
         (lambda lam, R, w, C: by_newton(lam, R, w, C) if lam else R, "nothing holds"),

@@ -1,5 +1,8 @@
 """Chapter 20: right answers, each by another way than the check's own reference, and wrong ones."""
 
+import math
+
+import numpy as np
 import torch
 
 # ---- ex1: log-sum-exp and softmax mean in one pass -------------------------------------------------------------------
@@ -36,6 +39,51 @@ def grown_matrix(tiles):
         whole = z.clone() if whole is None else torch.cat([whole, z], 1)
         vectors = rows.clone() if vectors is None else torch.cat([vectors, rows])
     return whole.logsumexp(1), whole.softmax(1) @ vectors
+
+
+def numpy_arrays(tiles, take=lambda part: part.numpy().copy()):
+    parts = [(take(z), take(rows)) for z, rows in tiles]
+    return all_at_once([tuple(torch.tensor(one, dtype=torch.float64) for one in part) for part in parts])
+
+
+def numpy_matrix(tiles):
+    whole = vectors = None
+    for z, rows in tiles:
+        whole = z.numpy() if whole is None else np.concatenate([whole, z], 1)
+        vectors = rows.numpy() if vectors is None else np.concatenate([vectors, rows])
+    return all_at_once([(torch.tensor(whole), torch.tensor(vectors))])
+
+
+def by_numpy(tiles):
+    """In one pass, and nothing is kept."""
+    top, total, mean = -np.inf, 0.0, 0.0
+    for z, rows in tiles:
+        high = np.maximum(top, z.numpy().max(1, keepdims=True))
+        base = np.where(np.isinf(high), 0.0, high)
+        e, shrunk = np.exp(z.numpy() - base), np.exp(top - base)
+        total, mean = shrunk * total + e.sum(1, keepdims=True), shrunk * mean + e @ rows.numpy()
+        top = high
+    return torch.tensor((top + np.log(total))[:, 0]), torch.tensor(mean / total)
+
+
+def merged_at_the_end(tiles):
+    """Of each tile its log-sum-exp and its mean are kept, which is no tile."""
+    logs, sums = [], []
+    for z, rows in tiles:
+        logs.append(z.logsumexp(1))
+        sums.append((z - logs[-1].masked_fill(logs[-1] == -torch.inf, 0.0)[:, None]).exp() @ rows)
+    every = torch.stack(logs)
+    whole = every.logsumexp(0)
+    return whole, ((every - whole).exp()[:, :, None] * torch.stack(sums)).sum(0)
+
+
+def two_passes(tiles):
+    rest, mean = torch.tensor(-torch.inf), 0.0
+    for z, _ in tiles:
+        rest = torch.logaddexp(rest, z.logsumexp(1))
+    for z, rows in tiles:
+        mean = mean + (z - rest[:, None]).exp() @ rows
+    return rest, mean
 
 
 def plain_sums(tiles):
@@ -200,12 +248,34 @@ def sampler(fault):
     return draw
 
 
-RIGHT = {"ex1": [by_merging], "ex2": [with_largest], "ex3": [by_permutation, by_loop]}
+def in_blocks(step=1):
+    """A start by lot, and from there on one after the other: each class has the same chance."""
+
+    def draw(own, classes, size, generator):
+        others = torch.arange(classes)
+        others = others[~torch.isin(others, own)]
+        count, start = max(0, size - len(own.unique())), torch.randint(classes, (1,), generator=generator)
+        places = (start + (step if math.gcd(step, len(others)) == 1 else 1) * torch.arange(count)) % max(1, len(others))
+        chosen = torch.cat([own.unique(), others[places]]).sort().values
+        return chosen, torch.searchsorted(chosen, own)
+
+    return draw
+
+
+def from_the_seed(own, classes, size, generator):
+    return by_permutation(own, classes, size, torch.Generator().manual_seed(generator.initial_seed()))
+
+
+RIGHT = {"ex1": [by_merging, by_numpy, merged_at_the_end], "ex2": [with_largest], "ex3": [by_permutation, by_loop]}
 WRONG = {
     "ex1": [
         (all_at_once, "tiles are kept at once"),
         (copies_in_a_list, "copies of the tiles"),
         (grown_matrix, "copies of the tiles"),
+        (numpy_arrays, "NumPy copies or lists"),
+        (lambda tiles: numpy_arrays(tiles, lambda part: part.tolist()), "NumPy copies or lists"),
+        (numpy_matrix, "NumPy copies or lists"),
+        (two_passes, "a second pass"),
         (plain_sums, "inf"),
         (careless, "nan"),
         (from_zero, "minus some hundreds"),
@@ -234,6 +304,9 @@ WRONG = {
         (sampler("old labels"), "own class"),
         (sampler("first ones"), "not drawn alike"),
         (sampler("global"), "from `generator` alone"),
+        (from_the_seed, "is the first again"),
+        (in_blocks(), "draw no blocks"),
+        (in_blocks(step=7), "draw no blocks"),
         (lambda own, classes, size, generator: torch.arange(classes), "two tensors"),
     ],
 }

@@ -162,6 +162,12 @@ WRONG = {
             "decay acts on w alone",
         ),
         (lambda rate, decay, pull: math.sqrt(rate * pull) / (1 - (1 - rate * decay) ** 2) ** 0.25, "return infinity"),
+        (
+            lambda rate, decay, pull: (
+                math.sqrt(rate * pull) / (1 - max(0.0, 1 - rate * decay) ** 2) ** 0.25 if decay else math.inf
+            ),
+            "its square counts",
+        ),
         (lambda rate, decay, pull: by_roots(rate, decay, pull) if decay else 1.0, "return infinity"),
     ],
 }
