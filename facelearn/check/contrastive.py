@@ -227,15 +227,15 @@ def _uniform(function: Callable[..., Any], labels: Tensor, draws: int = 500) -> 
             )
         two = (drawn[:, 0] * len(labels) + drawn[:, 1]).view(draws, 2).sort(1).values
         sets, often_together = two.unique(dim=0, return_counts=True)
-        fair = draws / math.comb(len(possible), 2)
-        if (most := int(often_together.max())) > fair + 6 * fair**0.5 + 3:
+        chance = draws / math.comb(len(possible), 2)
+        if (most := int(often_together.max())) > chance + 6 * chance**0.5 + 3:
             a, b, c, d = (
                 place for code in sets[often_together.argmax()].tolist() for place in divmod(code, len(labels))
             )
             return Text(
-                f"pairs ({a}, {b}) and ({c}, {d}) come together in {most} of {draws} draws, expected {fair:.1f}:"
+                f"pairs ({a}, {b}) and ({c}, {d}) come together in {most} of {draws} draws, expected {chance:.1f}:"
                 " draw no blocks",
-                f"({a}, {b}) 和 ({c}, {d}) 两对在 {draws} 次里同时出现 {most} 次，应为 {fair:.1f} 次：不要成块地抽",
+                f"({a}, {b}) 和 ({c}, {d}) 两对在 {draws} 次里同时出现 {most} 次，应为 {chance:.1f} 次：不要成块地抽",
             )
     return None
 
