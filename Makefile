@@ -21,12 +21,14 @@ test: setup lint unit chapters   ## everything that CI runs: lints, tests, every
 
 setup: $(V)/.installed
 
+# pip first: the one that comes with Python may take twice as long.
 # --no-compile: of what is installed a quarter is ever imported, and Python compiles that as it goes.
 $(V)/.installed: requirements.txt constraints.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "facelearn needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) -V). Try: make PYTHON=python3.12 lab"; exit 1; }
 	@echo "Setting up $(V): a few minutes, once"
 	$(PYTHON) -m venv $(V)
+	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt --upgrade pip
 	$(PY) -m pip install --quiet --disable-pip-version-check --no-compile -r requirements.txt
 	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
