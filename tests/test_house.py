@@ -54,8 +54,9 @@ def test_conda_environment_installs_the_same_pins():
     assert [line for line in lines if "==" in line] == []  # no second list of pins
 
 
-def test_every_package_folder_is_packaged():
-    folders = {str(p.parent.relative_to(ROOT)).replace("/", ".") for p in (ROOT / "facelearn").rglob("__init__.py")}
+def test_every_folder_is_packaged_those_of_data_too():
+    files = (p for p in (ROOT / "facelearn").rglob("*") if p.is_file() and "__pycache__" not in p.parts)
+    folders = {str(p.parent.relative_to(ROOT)).replace("/", ".") for p in files}
     assert set(tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]) == folders
 
 
