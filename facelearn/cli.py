@@ -76,10 +76,11 @@ on small sets a scale of 8 to 16 trains better than 64.
 EVALUATE = """\
 Measure a trained net, or one's own embeddings or scores: is this one person or two?
 
-Prints AUC, EER, TAR at fixed FAR and, for a list with about as many genuine as impostor pairs, the accuracy over its
-folds, with 95 % intervals by people (a bootstrap; for all pairs of over 2,000 images a jackknife). Into the run folder,
-or where --out says, go report_NAME.html (one page with curves, thresholds and the worst mistakes, which needs nothing
-but itself), evaluation_NAME.json and .csv, and the curves as PNG.
+Prints AUC, EER, TAR at fixed FAR and, for a list with about as many genuine as impostor pairs in its folds, the
+accuracy over them, with 95 % intervals by people (a bootstrap; for all pairs of over 2,000 images a jackknife). Without
+folds of its own a list whose people are known is dealt to folds of people, and a pair across two of them is left out.
+Into the run folder, or where --out says, go report_NAME.html (one page with curves, thresholds and the worst mistakes,
+which needs nothing but itself), evaluation_NAME.json and .csv, and the curves as PNG.
 
 What is one's own: folder:DIR has a subfolder for each person; pairs:FILE has rows `a.jpg b.jpg 1` (0: two people; tabs,
 commas or blanks, with a head or without); embeddings:FILE is .npy, .npz, .safetensors, .csv or .parquet from any model,
@@ -471,6 +472,9 @@ def _check_fitting(options: argparse.Namespace, kind: str) -> None:
     """ValueError for options that would be passed over or cannot work, or a net that is missing."""
     if 0 != options.resamples < 10:
         raise ValueError(f"--resamples: found {options.resamples}, expected 10 or more, or 0 for no intervals")
+    if kind not in (*OWN, "synthetic", "lfw", "bin"):
+        kinds = f"synthetic, lfw, bin:FILE, folder:DIR, {', '.join(f'{name}:FILE' for name in OWN if name != 'folder')}"
+        raise ValueError(f"--on: {options.on!r}; expected one of {kinds}")
     if kind in OWN and not options.on.partition(":")[2]:
         raise ValueError(f"--on: {options.on!r}; expected {kind}:{'DIR' if kind == 'folder' else 'FILE'}")
     given = [name for name in ("run", "weights", "pairs", "images", "labels", "templates", "landmarks", "flip")
@@ -485,7 +489,7 @@ def _check_fitting(options: argparse.Namespace, kind: str) -> None:
 
 def _own(options: argparse.Namespace) -> tuple[Any, Any]:
     """One's own data and what was measured."""
-    from facelearn import measuring, own
+    from facelearn import measuring, own, starting
 
     kind, _, path = options.on.partition(":")
     name = re.sub(r"[^\w.-]+", "_", Path(path).resolve().name if kind == "folder" else Path(path).stem)
@@ -505,6 +509,8 @@ def _own(options: argparse.Namespace) -> tuple[Any, Any]:
         listed_only=listed,
     )
     notes = {"templates": {}} if data.members is not None else {}
+    if others := getattr(data.images, "passed_over", ()):
+        _say(f"passed over: {starting.listed(others)}")
     if data.images is not None:
         notes |= {"resized": {"size": size}} if data.resized() else {}
         images = data.images.load() if options.flip else data.images

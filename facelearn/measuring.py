@@ -106,7 +106,8 @@ def pooled(embeddings: Any, members: np.ndarray) -> np.ndarray:
 def numbers(result: VerificationResult | AllPairsResult, *, resamples: int = 200) -> dict[str, Any]:
     """AUC, EER, TAR at each FAR that the pairs can show, accuracy, with 95 % intervals over people where known.
 
-    No accuracy of pairs that are not balanced, such as all pairs of a set: calling everyone a stranger scores high.
+    No accuracy of pairs that are not balanced, such as all pairs of a set: calling everyone a stranger scores high. Nor
+    where those that folds of people leave are not: most impostor pairs show people of two folds.
     """
     values = _values(result)
     return _told(result, values, _intervals(result, list(values), resamples))
@@ -154,10 +155,15 @@ def details(result: VerificationResult | AllPairsResult, *, resamples: int = 200
 def _values(result: VerificationResult | AllPairsResult) -> dict[str, float]:
     fars = [far for far in FARS if far >= 10 / result.num_impostor]
     values = {"auc": result.auc, "eer": result.eer} | {f"tar@{far:.0e}": result.tar_at(far) for far in fars}
-    if isinstance(result, VerificationResult) and 0.5 <= result.num_genuine / result.num_impostor <= 2:
+    if isinstance(result, VerificationResult) and _balanced(result.same) and _balanced(result.same[result.folds >= 0]):
         with contextlib.suppress(ValueError):  # too few people for folds
             values["accuracy"] = result.accuracy
     return values
+
+
+def _balanced(same: np.ndarray) -> bool:
+    genuine = int(same.sum())
+    return genuine <= 2 * (len(same) - genuine) and len(same) - genuine <= 2 * genuine
 
 
 def _intervals(

@@ -15,6 +15,7 @@ import codecs
 import io
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -242,14 +243,16 @@ def _persons(head: list[str], table: pd.DataFrame) -> tuple[Array, Array] | None
 def _ask(own: Own, listed: Listed, path: str, source: str, *, strict: bool) -> None:
     """Take the pairs of a list, and find out who is in them."""
     place = {item: i for i, item in enumerate(own.items)}
+    count = Counter(own.items)
     both = np.stack([listed.first, listed.second], axis=1)  # (P, 2)
     for row, item in zip(np.arange(both.size) // 2, both.ravel(), strict=True):
-        if item not in place:
-            raise ValueError(f"{path}: found no {item} in {source} (row {row + 1}), expected each image to be there")
+        if count[item] != 1:
+            found = f"{count[item]} rows called {item}" if item in place else f"no {item}"
+            raise ValueError(f"{path}: found {found} in {source} (row {row + 1}), expected each image to be there once")
     own.pairs = np.array([[place[a], place[b]] for a, b in both])
     own.same = listed.same
     if listed.persons is not None:
-        own.people, own.labels = _from_pairs(path, own.pairs, listed.persons, len(own.items))
+        own.people, own.labels = _from_pairs(path, own.pairs, listed.persons, own.items)
         strict = True
     if own.labels is not None:
         persons = own.labels[own.pairs]
@@ -262,10 +265,11 @@ def _ask(own: Own, listed: Listed, path: str, source: str, *, strict: bool) -> N
             own.labels, own.people = None, []
 
 
-def _from_pairs(path: str, pairs: Array, persons: tuple[Array, Array], count: int) -> tuple[list[str], Array]:
+def _from_pairs(path: str, pairs: Array, persons: tuple[Array, Array], items: list[str]) -> tuple[list[str], Array]:
     """Each item's person, from lists that name the persons of both sides."""
-    of_item = np.full(count, "", dtype=object)
+    of_item = np.full(len(items), "", dtype=object)
     for side, names in enumerate(persons):
+        _all_known(path, names, [items[i] for i in pairs[:, side]], "person")
         for item, name in zip(pairs[:, side], names, strict=True):
             if of_item[item] not in ("", name):
                 raise ValueError(f"{path}: found one image as {of_item[item]} and as {name}, expected one person")
@@ -393,7 +397,8 @@ def _is_head(row: list[str]) -> bool:
     """A first row of words, or of the numbers 0, 1, ... or 1, 2, ... of columns, which pandas writes."""
     numbers = [cell for cell in row if _is_number(cell)]
     counted = [str(i) for i in range(len(numbers) + 1)]
-    return len(numbers) < len(row) / 2 or (len(numbers) > 2 and numbers in (counted[:-1], counted[1:]))
+    sure = len(numbers) > 2 or any(_plain(cell) in (*PERSON, *ITEM, *TEMPLATE) for cell in row)
+    return len(numbers) < len(row) / 2 or (sure and numbers in (counted[:-1], counted[1:]))
 
 
 def _is_number(cell: str) -> bool:
@@ -420,7 +425,7 @@ def _from_table(path: Path, table: pd.DataFrame) -> Rows:
     head = [str(name) for name in table.columns]
     places = [next((head.index(name) for name in names if name in head), None) for names in (PERSON, ITEM, TEMPLATE)]
     rest = [i for i, name in enumerate(head) if i not in places and name not in ("", "indexlevel0")]
-    told = [None if place is None else table.iloc[:, place].to_numpy(dtype=str) for place in places]
+    told = [None if place is None else _as_text(table.iloc[:, place]) for place in places]
     lists = [i for i in rest if head[i] in ROWS and table.iloc[:, i].dtype == object]
     if len(lists) == 1:
         try:
@@ -435,6 +440,11 @@ def _from_table(path: Path, table: pd.DataFrame) -> Rows:
     return Rows(numbers, *told)
 
 
+def _as_text(column: pd.Series) -> Array:
+    """What is not there as nothing, not as the word None."""
+    return column.astype(object).where(column.notna(), "").to_numpy(dtype=str)
+
+
 READERS: dict[str, Callable[[Path], Rows]] = {
     ".npy": _read_npy, ".npz": _read_npz, ".safetensors": _read_safetensors, ".csv": _read_text, ".tsv": _read_text,
     ".txt": _read_text, ".parquet": _read_parquet,
@@ -443,10 +453,10 @@ READERS: dict[str, Callable[[Path], Rows]] = {
 
 def _embedded(rows: Rows, path: Path) -> Own:
     items = [str(i) for i in range(len(rows.embeddings))] if rows.items is None else [str(name) for name in rows.items]
-    people, labels = ([], None) if rows.labels is None else _numbered(rows.labels)
+    people, labels = ([], None) if rows.labels is None else _numbered(_all_known(path, rows.labels, items, "label"))
     own = Own(items, labels, people, embeddings=rows.embeddings)
     if rows.templates is not None:
-        _group(own, rows.templates, str(path))
+        _group(own, _all_known(path, rows.templates, items, "template"), str(path))
     return own
 
 
@@ -459,7 +469,7 @@ def _for_items(path: PathLike, items: list[str], known: list[str], what: str) ->
         given = np.asarray(_read_npy(Path(path)).embeddings)
         if given.shape != (len(items),):
             raise ValueError(f"{path}: found {what}s of shape {given.shape}, expected ({len(items)},)")
-        return given
+        return _all_known(path, given, items, what)
     head, table = read_table(path, lambda row: any(_plain(cell) in known for cell in row))
     named = None if head is None else _column(head, table, ITEM)
     values = None if head is None else _column(head, table, known)
@@ -473,12 +483,26 @@ def _for_items(path: PathLike, items: list[str], known: list[str], what: str) ->
     if named is None:
         if len(values) != len(items):
             raise ValueError(f"{path}: found {len(values)} {what}s, expected {len(items)}, one for each row or image")
-        return values
+        return _all_known(path, values, items, what)
     of = dict(zip(named, values, strict=True))
+    for item, value in zip(named, values, strict=True):
+        if of[item] != value:
+            raise ValueError(f"{path}: found {item} as {value} and as {of[item]}, expected one {what} of each image")
     missing = [item for item in items if item not in of]
     if missing:
-        raise ValueError(f"{path}: found no {what} of {missing[0]} ({len(missing)} such), expected one for each image")
-    return np.array([of[item] for item in items], dtype=object)
+        wanted = set(items)
+        other = next((f", but one of {name}" for name in named if name not in wanted), "")
+        found = f"no {what} of {missing[0]} ({len(missing)} such){other}"
+        raise ValueError(f"{path}: found {found}, expected one for each image")
+    return _all_known(path, np.array([of[item] for item in items], dtype=object), items, what)
+
+
+def _all_known(path: PathLike, values: Array, items: list[str], what: str) -> Array:
+    """ValueError where some are empty or NaN: together they would be taken for one person, or one template."""
+    lacking = np.flatnonzero(np.isnan(values) if values.dtype.kind == "f" else values.astype(str) == "")
+    if len(lacking):
+        raise ValueError(f"{path}: found no {what} of {items[lacking[0]]} ({len(lacking)} such), expected one for each")
+    return values
 
 
 def _numbered(names: Sequence[Any] | Array) -> tuple[list[str], Array]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -14,7 +15,7 @@ from facelearn.comparing import compare_runs
 from facelearn.data import ImageSet, SyntheticFaces, named, standard
 from facelearn.measuring import evaluate, numbers
 from facelearn.training import best_device
-from facelearn.verification import all_pairs, evaluate_pairs, fold_pairs
+from facelearn.verification import all_pairs, evaluate_pairs, evaluate_scores, fold_pairs
 
 
 class Pixels(nn.Module):
@@ -64,6 +65,22 @@ def test_all_pairs_have_no_accuracy_and_balanced_ones_do() -> None:
     pairs, same, folds = fold_pairs(labels, per_fold=6)
     balanced = evaluate_pairs(embeddings, pairs, same, folds=folds)
     assert numbers(balanced, resamples=0)["numbers"]["accuracy"]["value"] == 1
+
+
+def test_pairs_that_folds_of_people_leave_unbalanced_have_no_accuracy() -> None:
+    """As many impostor pairs as genuine ones, but nine of ten are lost to the folds: calling everyone one is right."""
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(40), 3)
+    genuine = np.concatenate([[[3 * k, 3 * k + 1], [3 * k, 3 * k + 2], [3 * k + 1, 3 * k + 2]] for k in range(40)])
+    steps = [(k, i, (1, 8, 10 if k < 12 else 15)[i]) for k in range(40) for i in range(3)]
+    impostor = np.array([[3 * k + i, 3 * ((k + step) % 40) + i] for k, i, step in steps])
+    pairs, same = np.concatenate([genuine, impostor]), np.repeat([True, False], 120)
+    scores = rng.normal(size=240) + same
+    known = evaluate_scores(scores, pairs, same, identities=labels)
+    assert known.accuracy > 0.85
+    assert known.eer > 0.25
+    assert "accuracy" not in numbers(known, resamples=0)["numbers"]
+    assert 0.6 < numbers(evaluate_scores(scores, same), resamples=0)["numbers"]["accuracy"]["value"] < 0.8
 
 
 def test_each_run_is_measured_at_the_size_it_was_trained_on(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -197,6 +198,14 @@ def test_parquet_without_its_library_is_one_line(
     assert told.count("\n") == 1
 
 
+def test_the_head_of_two_numbered_columns_is_no_row(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("label,0,1\n7,0.5,1\n8,2,0.25\n")
+    found = own.read_embeddings(tmp_path / "x.csv")
+    assert found.embeddings.tolist() == [[0.5, 1], [2, 0.25]]
+    assert found.labels is not None
+    assert found.labels.tolist() == ["7", "8"]
+
+
 def test_a_list_names_rows_of_embeddings(inside: Path) -> None:
     x, labels = rows()
     np.savez("mine.npz", embeddings=x, labels=labels, names=[f"img_{i}.jpg" for i in range(len(x))])
@@ -317,6 +326,7 @@ def test_unusable_input_is_one_line_that_names_it(
         ([*net, "--on", "folder:nowhere"], "found no folder nowhere"),
         ([*net, "--on", "folder:one"], "one: found 1 person, expected two or more"),
         ([*net, "--on", "folder:single"], "single: found one of each of 2 people, expected two or more of some"),
+        (["--on", "score:words.csv"], "--on: 'score:words.csv'; expected one of synthetic, lfw, bin:FILE, folder:DIR"),
         ([*net, "--on", "folder:"], "--on: 'folder:'; expected folder:DIR"),
         (["--on", "folder:one"], "--run, --weights: found neither"),
         ([*net, "--on", "pairs:missing.csv"], "missing.csv: found no image one/bo.png in . (row 2)"),
@@ -352,6 +362,50 @@ def test_unusable_input_is_one_line_that_names_it(
         assert captured.err.count("\n") == 1, captured.err
         assert captured.out == ""
     assert not Path("report").exists()
+
+
+def test_a_name_that_is_missing_or_told_twice_is_no_person(inside: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    x, labels = rows(people=3, each=2)
+    np.save("x.npy", x)
+    np.save("nan.npy", np.where(labels == 1, np.nan, labels))
+    np.savez("nan.npz", embeddings=x, labels=np.where(labels == 1, np.nan, labels))
+    np.savez("named.npz", embeddings=x, labels=labels, names=["a", "b", "c", "c", "d", "e"])
+    table = pd.DataFrame({"label": ["a", "a", None, None, "c", "c"], "0": x[:, 0], "1": x[:, 1]})
+    table.to_csv("gaps.csv", index=False)
+    table.to_parquet("gaps.parquet")
+    Path("empty.csv").write_text("image,label\n0,a\n1,a\n2,\n3,\n4,c\n5,c\n")
+    Path("twice.csv").write_text("image,label\n0,a\n1,a\n2,b\n3,b\n4,c\n5,c\n0,b\n")
+    Path("other.csv").write_text("image,label\n1,a\n2,a\n3,b\n4,b\n5,c\n6,c\n")
+    Path("parts.csv").write_text("image,template\n0,a\n1,b\n2,\n3,\n4,c\n5,d\n")
+    Path("pairs.csv").write_text("a,b,1\na,d,0\nb,c,0\nd,e,1\n")
+    Path("people.csv").write_text("first,second,same,person1,person2\n0,1,1,a,a\n0,2,0,a,\n1,4,0,a,c\n")
+    for given, told in (
+        (["x.npy", "--labels", "nan.npy"], "nan.npy: found no label of 2 (2 such), expected one for each"),
+        (["nan.npz"], "nan.npz: found no label of 2 (2 such)"),
+        (["gaps.csv"], "gaps.csv: found no label of 2 (2 such)"),
+        (["gaps.parquet"], "gaps.parquet: found no label of 2 (2 such)"),
+        (["x.npy", "--labels", "empty.csv"], "empty.csv: found no label of 2 (2 such)"),
+        (["x.npy", "--labels", "twice.csv"], "twice.csv: found 0 as a and as b, expected one label of each image"),
+        (["x.npy", "--labels", "other.csv"], "other.csv: found no label of 0 (1 such), but one of 6, expected"),
+        (["named.npz", "--templates", "parts.csv"], "parts.csv: found no template of a (6 such), but one of 0"),
+        (["x.npy", "--templates", "parts.csv"], "parts.csv: found no template of 2 (2 such)"),
+        (["named.npz", "--pairs", "pairs.csv"], "pairs.csv: found 2 rows called c in named.npz (row 3), expected each"),
+        (["x.npy", "--pairs", "people.csv"], "people.csv: found no person of 2 (1 such)"),
+    ):
+        assert run("evaluate", "--on", f"embeddings:{given[0]}", *given[1:]) == 2, given
+        captured = capsys.readouterr()
+        assert told in captured.err
+        assert captured.err.count("\n") == 1, captured.err
+    assert not Path("report").exists()
+    Path("known.csv").write_text("0,1,1,a,a\n0,2,0,a,b\n1,2,0,a,b\n")  # rows in no pair need no person
+    assert own.open_own(embeddings="x.npy", pairs="known.csv").labels is not None
+
+
+def test_files_passed_over_in_a_folder_are_told(faces: Path, inside: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copytree(faces, "faces", ignore=shutil.ignore_patterns("*.csv", "*.json", "*.md", "sheet.png"))
+    next(Path("faces").glob("*/*.png")).rename("faces/0000/other.webp")
+    assert run("evaluate", "--weights", "arcface", "--on", "folder:faces", "--resamples", 0) == 0
+    assert "0000/other.webp (no image)" in capsys.readouterr().out
 
 
 def test_a_label_that_contradicts_the_list_is_named(inside: Path) -> None:

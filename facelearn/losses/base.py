@@ -10,6 +10,7 @@ import textwrap
 from collections.abc import Callable
 from contextlib import nullcontext
 from itertools import chain
+from numbers import Integral
 from typing import Any, ClassVar, NamedTuple, TypedDict, Unpack
 
 import torch
@@ -34,7 +35,7 @@ class Rule(NamedTuple):
 POSITIVE = Rule(lambda v: 0 < v < math.inf, "a positive number")
 NOT_NEGATIVE = Rule(lambda v: 0 <= v < math.inf, "a number >= 0")
 FINITE = Rule(math.isfinite, "a finite number")
-AT_LEAST_ONE = Rule(lambda v: v >= 1, "at least 1")
+AT_LEAST_ONE = Rule(lambda v: isinstance(v, Integral) and int(v) >= 1, "at least 1, a whole number")
 SHARE = Rule(lambda v: 0 <= v <= 1, "a number from 0 to 1")
 ANGLE_OR_COSINE = Rule(lambda v: 0 <= v < math.pi, "radians or a cosine difference, 0 <= margin < pi")
 RADIANS = Rule(lambda v: 0 <= v < math.pi, "radians, from 0 to below pi (0.5 is 28.65 degrees)")
@@ -325,7 +326,9 @@ class ClassLoss(Loss):
 
     rules: ClassVar = {
         "embedding_dim": AT_LEAST_ONE,
-        "num_classes": Rule(lambda v: v >= 2, "at least 2 classes to tell apart"),
+        "num_classes": Rule(
+            lambda v: isinstance(v, Integral) and int(v) >= 2, "at least 2 classes to tell apart, a whole number"
+        ),
         "ignore_label": Rule(lambda v: v is None or type(v) is int, "a whole number, or None"),
     }
 

@@ -425,6 +425,8 @@ def test_value_checks_can_be_left_out():
     ("make", "named"),
     [
         (lambda: NormFace(0, 5), "embedding_dim=0"),
+        (lambda: NormFace(8, 1e4), "num_classes=10000.0: expected at least 2 classes to tell apart, a whole number"),
+        (lambda: NormFace(8.0, 2), "embedding_dim=8.0: expected at least 1, a whole number"),
         (lambda: NormFace(8, 1), "num_classes=1: expected at least 2"),
         (lambda: Softmax(8, 1), "num_classes=1"),
         (lambda: NormFace(8, 5, scale=0.0), "scale=0.0"),
