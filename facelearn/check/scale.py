@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import tracemalloc
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -112,48 +111,28 @@ def _numbers_alive() -> int:
 
 
 def _keeps_no_copies(function: Callable[..., Any]) -> Text | None:
-    """What is kept must not grow like the tiles: copies in a list, a matrix that gets longer, NumPy arrays.
+    """What is kept must not grow like the tiles: copies in a list, a matrix that gets longer.
 
-    A few numbers for each tile, its log-sum-exp and its mean, are no tile. The least of three looks counts, for others
-    in the process, a notebook's threads or a first import, may keep something meanwhile.
+    A few numbers for each tile, its log-sum-exp and its mean, are no tile. NumPy copies are not seen: no object of
+    Python's leads to them, and memory as a whole also grows by what others in the process keep.
     """
-    rows, wide = 8, 64
-    half = 35 * rows * wide // 2  # of the logits that come between the two looks
-    for _ in range(3):
-        grown, elsewhere = _kept_between(function, rows, wide)
-        if grown < half and elsewhere < 4 * half:  # bytes, as float32
-            return None
-    if grown < half:
-        return Text(
-            "the values are right, but {size} kB more are kept from the 12th tile to the 47th: NumPy copies or lists",
-            "数值正确，但从第 12 块到第 47 块，多留了 {size} kB：NumPy 副本或列表",
-        ).format(size=elsewhere // 1000)
-    return Text(
-        "the values are right, but from the 12th tile to the 47th {grown} numbers more are kept: copies of the tiles",
-        "数值正确，但从第 12 块到第 47 块，多留了 {grown} 个数：留着各块的副本",
-    ).format(grown=grown)
-
-
-def _kept_between(function: Callable[..., Any], rows: int, wide: int) -> tuple[int, int]:
-    """From the 12th tile to the 47th: numbers more in tensors, whose memory is torch's own, and bytes in all else."""
     generator, held = torch.Generator().manual_seed(1), []
+    rows, wide = 8, 64
 
     def stream() -> Iterator[tuple[Tensor, Tensor]]:
         for k in range(48):
             yield _tile(generator, rows, wide)
             if k in (11, 46):
-                held.append((_numbers_alive(), tracemalloc.get_traced_memory()[0]))
+                held.append(_numbers_alive())
 
-    traced_before = tracemalloc.is_tracing()
-    if not traced_before:
-        tracemalloc.start()
-    try:
-        function(stream())
-    finally:
-        if not traced_before:
-            tracemalloc.stop()
-    grown, elsewhere = (late - early for early, late in zip(*held, strict=True))
-    return grown, elsewhere
+    function(stream())
+    grown = held[1] - held[0]
+    if grown < 35 * rows * wide // 2:  # of the logits that come between the two looks
+        return None
+    return Text(
+        "the values are right, but from the 12th tile to the 47th {grown} numbers more are kept: copies of the tiles",
+        "数值正确，但从第 12 块到第 47 块，多留了 {grown} 个数：留着各块的副本",
+    ).format(grown=grown)
 
 
 ex1 = Exercise(

@@ -41,19 +41,6 @@ def grown_matrix(tiles):
     return whole.logsumexp(1), whole.softmax(1) @ vectors
 
 
-def numpy_arrays(tiles, take=lambda part: part.numpy().copy()):
-    parts = [(take(z), take(rows)) for z, rows in tiles]
-    return all_at_once([tuple(torch.tensor(one, dtype=torch.float64) for one in part) for part in parts])
-
-
-def numpy_matrix(tiles):
-    whole = vectors = None
-    for z, rows in tiles:
-        whole = z.numpy() if whole is None else np.concatenate([whole, z], 1)
-        vectors = rows.numpy() if vectors is None else np.concatenate([vectors, rows])
-    return all_at_once([(torch.tensor(whole), torch.tensor(vectors))])
-
-
 def by_numpy(tiles):
     """In one pass, and nothing is kept."""
     top, total, mean = -np.inf, 0.0, 0.0
@@ -272,9 +259,6 @@ WRONG = {
         (all_at_once, "tiles are kept at once"),
         (copies_in_a_list, "copies of the tiles"),
         (grown_matrix, "copies of the tiles"),
-        (numpy_arrays, "NumPy copies or lists"),
-        (lambda tiles: numpy_arrays(tiles, lambda part: part.tolist()), "NumPy copies or lists"),
-        (numpy_matrix, "NumPy copies or lists"),
         (two_passes, "a second pass"),
         (plain_sums, "inf"),
         (careless, "nan"),
