@@ -22,7 +22,7 @@ test: setup lint unit chapters   ## everything that CI runs: lints, tests, every
 setup: $(V)/.installed
 
 # pip first: the one that comes with Python may take twice as long.
-# --no-compile: of what is installed a quarter is ever imported, and Python compiles that as it goes.
+# --no-compile: of what is installed less than half is ever imported, and Python compiles that as it goes.
 $(V)/.installed: requirements.txt constraints.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "facelearn needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) -V). Try: make PYTHON=python3.12 lab"; exit 1; }
