@@ -49,13 +49,15 @@ class Started:
 class ForkedProvisioner(LocalProvisioner):
     """Starts a kernel by a fork."""
 
+    process: Any = None  # a `Started`, in place of a Popen
+
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> KernelConnectionInfo:
         arguments = cmd[cmd.index("ipykernel_launcher") + 1 :]
         process = multiprocessing.get_context("forkserver").Process(
             target=kernel, args=(arguments, kwargs["cwd"], kwargs["env"])
         )
         process.start()
-        self.process = Started(process)  # type: ignore[assignment]  # it stands in for a Popen
+        self.process = Started(process)
         self.pid = self.pgid = process.pid  # `kernel` leads a session of its own
         return self.connection_info
 
